@@ -1,0 +1,45 @@
+# Two commands: `make demo` runs the main job, `make test` passes the tests. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OLD_LYCORIS := 3.1.0 3.4.0
+
+.PHONY: demo test fast lint clean
+
+demo: $(VENV)/run.done
+	@mkdir -p demo
+	$(BIN)/lokr-weighting plan --reference sd3.5-large --output demo/peft_config.json
+	$(BIN)/lokr-weighting verify demo/peft_config.json --model sd3.5-large
+	@echo "The configuration is demo/peft_config.json, the plan demo/peft_config.plan.json"
+
+test: $(VENV)/dev.done $(OLD_LYCORIS:%=.lycoris/%)
+	$(BIN)/pytest
+
+fast: $(VENV)/dev.done $(OLD_LYCORIS:%=.lycoris/%)
+	$(BIN)/pytest -m "not slow"
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) .lycoris demo
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/run.done: pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Other versions of LyCORIS, each in a folder of its own, for the tests that ask them all.
+.lycoris/%: | $(BIN)/uv
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ lycoris-lora==$*

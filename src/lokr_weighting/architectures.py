@@ -1,0 +1,98 @@
+"""Transformers without their weights: known by name, or from a folder's or a hub's config."""
+
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@cache
+def known_architectures() -> dict[str, dict[str, Any]]:
+    """The shipped table: name -> {"repository": hub id, "config": the transformer's config}."""
+    table = resources.files("lokr_weighting") / "architectures.json"
+    return json.loads(table.read_text(encoding="utf-8"))
+
+
+def load_config(model: str) -> dict[str, Any]:
+    """The transformer's configuration.
+
+    Args:
+        model: a known architecture ("sd3.5-large", or its hub id, which needs no network), a
+            local diffusers folder (a pipeline's or the transformer's own), or another hub id.
+
+    Raises:
+        LokrWeightingError: none of these; says what was looked for.
+    """
+    for name, row in known_architectures().items():
+        if model in (name, row["repository"]):
+            return row["config"]
+    folder = Path(model)
+    if folder.exists():
+        for file in (folder / "transformer" / "config.json", folder / "config.json", folder):
+            if file.is_file():
+                return _checked(read_json(file), str(file))
+        raise LokrWeightingError(
+            f"{model}: no transformer/config.json and no config.json in this folder; "
+            "a diffusers pipeline or transformer folder is wanted"
+        )
+    return _from_hub(model)
+
+
+def empty_transformer(model: str) -> "nn.Module":
+    """Build the model's transformer on the meta device: all of its modules, none of its weights.
+
+    Raises:
+        LokrWeightingError: as `load_config`, or diffusers cannot build it from the config.
+    """
+    config = dict(load_config(model))
+    import diffusers
+    import torch
+
+    class_name = config.pop("_class_name")
+    transformer_class = getattr(diffusers, class_name, None)
+    if transformer_class is None:
+        raise LokrWeightingError(
+            f"{model}: diffusers {diffusers.__version__} has no class {class_name}"
+        )
+    try:
+        with torch.device("meta"):
+            return transformer_class.from_config(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise LokrWeightingError(
+            f"{model}: diffusers {diffusers.__version__} cannot build a {class_name} "
+            f"from this config: {error}"
+        ) from None
+
+
+def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
+    if "_class_name" not in config:
+        raise LokrWeightingError(f"{where}: key '_class_name' is missing: not a diffusers config")
+    return config
+
+
+def _from_hub(model: str) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    known = ", ".join(known_architectures())
+    wanted = f"give a known architecture ({known}), a local diffusers folder, or a hub id"
+    if model.count("/") != 1:
+        raise LokrWeightingError(f"{model!r}: there is no such folder or architecture; {wanted}")
+    try:
+        file = hf_hub_download(model, "config.json", subfolder="transformer")
+    except HFValidationError:
+        raise LokrWeightingError(f"{model!r}: there is no such folder; {wanted}") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LokrWeightingError(
+            f"{model!r}: no such folder, and its config could not be had from the hub ({reason}); "
+            f"{wanted}"
+        ) from None
+    return _checked(read_json(Path(file)), f"{model} (hub)")

@@ -1,0 +1,158 @@
+"""Heatmaps: the mean distance per timestep bin and block, one map for each stream."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_model, write_json
+
+Distance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """The two heatmaps of a measurement.
+
+    Attributes:
+        image: mean distances of the image stream, (bins, blocks), each in [0, 1].
+        text: mean distances of the text stream, (bins, blocks); a block that hands no text on has
+            a column of NaN.
+        model: the model that was measured, where known.
+        samples: how many samples the means are over, where known.
+        description: where the numbers come from, in words.
+        blocks: the blocks' names, where known.
+    """
+
+    image: np.ndarray
+    text: np.ndarray
+    model: str | None = None
+    samples: int | None = None
+    description: str = ""
+    blocks: tuple[str, ...] | None = None
+
+    @property
+    def bins(self) -> int:
+        """How many timestep bins; bin b covers timesteps [b / bins, (b + 1) / bins)."""
+        return self.image.shape[0]
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks."""
+        return self.image.shape[1]
+
+    @property
+    def has_text(self) -> np.ndarray:
+        """Which blocks have a text distance, (blocks,) of bool."""
+        return ~np.isnan(self.text).all(axis=0)
+
+    @property
+    def identity(self) -> str:
+        """A short fingerprint of the numbers: equal for equal heatmaps."""
+        digest = hashlib.sha256()
+        for heatmap in (self.image, self.text):
+            digest.update(repr(heatmap.shape).encode())
+            digest.update(np.ascontiguousarray(heatmap, dtype="<f8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+class HeatmapsFile(BaseModel):
+    """The heatmaps' JSON file. Rows are timestep bins, columns are blocks.
+
+    `text` may have fewer columns than `image` (the last blocks hand no text on), or nulls.
+    `*_lo` and `*_hi` bound each cell where the numbers were read back from a figure.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    model: str | None = None
+    samples: Annotated[int, Field(ge=1)] | None = None
+    n_bins: Annotated[int, Field(ge=1)] | None = None
+    bin_edges: list[float] | None = None
+    blocks: tuple[str, ...] | None = None
+    image: Annotated[list[list[Distance]], Field(min_length=1)]
+    text: list[list[Distance | None]]
+    image_lo: list[list[Distance]] | None = None
+    image_hi: list[list[Distance]] | None = None
+    text_lo: list[list[Distance]] | None = None
+    text_hi: list[list[Distance]] | None = None
+
+    @model_validator(mode="after")
+    def _shapes(self) -> Self:
+        bins, blocks = len(self.image), len(self.image[0])
+        if not blocks:
+            raise ValueError("image has no blocks")
+        if self.n_bins not in (None, bins):
+            raise ValueError(f"n_bins is {self.n_bins}, but image has {bins} rows")
+        for name, rows in (("image", self.image), ("text", self.text)):
+            if len(rows) != bins:
+                raise ValueError(f"{name} has {len(rows)} rows, image has {bins}")
+            if len({len(row) for row in rows}) > 1:
+                raise ValueError(f"the rows of {name} differ in length")
+        if len(self.text[0]) > blocks:
+            raise ValueError(f"text has {len(self.text[0])} blocks, image only {blocks}")
+        edges = [bin_ / bins for bin_ in range(bins + 1)]
+        if self.bin_edges is not None and not np.allclose(
+            self.bin_edges, edges if len(self.bin_edges) == len(edges) else np.inf
+        ):
+            raise ValueError(f"bin_edges must cut [0, 1] into {bins} equal bins")
+        if self.blocks is not None and len(self.blocks) != blocks:
+            raise ValueError(f"blocks names {len(self.blocks)} blocks, image has {blocks}")
+        missing = np.isnan(np.array(self.text, dtype=float))
+        if (missing.any(axis=0) & ~missing.all(axis=0)).any():
+            raise ValueError("text has a block with a number in some bins and null in others")
+        return self
+
+
+def read_heatmaps(path: Path) -> Heatmaps:
+    """Read heatmaps from a JSON file.
+
+    Raises:
+        LokrWeightingError: the file is missing or not a heatmaps file; names file and key.
+    """
+    file = read_model(path, HeatmapsFile)
+    image = np.array(file.image, dtype=float)
+    text = np.full_like(image, np.nan)
+    text[:, : len(file.text[0])] = np.array(file.text, dtype=float)
+    return Heatmaps(image, text, file.model, file.samples, file.description, file.blocks)
+
+
+def write_heatmaps(path: Path, heatmaps: Heatmaps) -> None:
+    """Write heatmaps to a JSON file that `read_heatmaps` reads back without loss."""
+    text = [[None if np.isnan(cell) else float(cell) for cell in row] for row in heatmaps.text]
+    file = HeatmapsFile(
+        description=heatmaps.description,
+        model=heatmaps.model,
+        samples=heatmaps.samples,
+        blocks=heatmaps.blocks,
+        image=heatmaps.image.tolist(),
+        text=text,
+    )
+    write_json(path, file.model_dump(exclude_none=True))
+
+
+def references() -> tuple[str, ...]:
+    """The names of the measurements shipped with the package."""
+    folder = resources.files("lokr_weighting") / "measurements"
+    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir()))
+
+
+def load_reference(name: str) -> Heatmaps:
+    """Load a measurement shipped with the package, e.g. `"sd3.5-large"`.
+
+    Raises:
+        LokrWeightingError: no measurement of that name is shipped.
+    """
+    if name not in references():
+        raise LokrWeightingError(
+            f"no reference measurement named {name!r}; shipped: {', '.join(references())}"
+        )
+    folder = resources.files("lokr_weighting") / "measurements"
+    with resources.as_file(folder / f"{name}.json") as path:
+        return read_heatmaps(path)

@@ -1,0 +1,1 @@
+"""What a plan becomes: one module for each trainer's format."""

@@ -1,0 +1,69 @@
+"""What several tests need: the published files, small models, and the command line in-process."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lokr_weighting import Heatmaps
+from lokr_weighting.cli import main
+
+PUBLISHED = Path(__file__).parent / "published"
+
+
+@pytest.fixture
+def published_factors() -> list[int]:
+    return json.loads((PUBLISHED / "sd35_large_factors.json").read_text())["factors"]
+
+
+@pytest.fixture
+def published_config() -> Path:
+    return PUBLISHED / "sd35_large_peft_config.json"
+
+
+def random_heatmaps(blocks: int, seed: int = 0, bins: int = 10, without_text: int = 1) -> Heatmaps:
+    """Heatmaps of `blocks` blocks with lively numbers; the last `without_text` have no text."""
+    rng = np.random.default_rng(seed)
+    image = rng.uniform(0.02, 0.3, blocks) + rng.uniform(0, 0.02, (bins, blocks))
+    text = rng.uniform(0.02, 0.3, blocks) + rng.uniform(0, 0.02, (bins, blocks))
+    if without_text:
+        text[:, -without_text:] = np.nan
+    return Heatmaps(image, text)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Run]:
+    """Run `lokr-weighting ARGUMENTS` in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Run:
+        monkeypatch.setattr(sys, "argv", ["lokr-weighting", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        out, err = capsys.readouterr()
+        return Run(code, out, err)
+
+    return run

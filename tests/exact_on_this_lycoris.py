@@ -1,0 +1,35 @@
+"""Run by test_lycoris_versions in a fresh process per LyCORIS version: plan, write, read back."""
+
+import json
+import sys
+from importlib.metadata import version
+
+from lokr_weighting import load_reference, make_plan
+from lokr_weighting.architectures import empty_transformer
+from lokr_weighting.blocks import block_names
+from lokr_weighting.readback import differences_from_plan, read_back
+from lokr_weighting.targets.lycoris import config_of, read_config
+from tests.conftest import PUBLISHED, random_heatmaps
+
+ARCHITECTURES = ("sd3-medium", "sd3.5-medium", "flux.1-dev", "auraflow-v0.3")
+
+
+def main() -> None:
+    """Print what was found as JSON."""
+    found: dict[str, object] = {"version": version("lycoris-lora")}
+    large = empty_transformer("sd3.5-large")
+    plans = {"sd3.5-large": (large, make_plan(load_reference("sd3.5-large"), large))}
+    for name in ARCHITECTURES:
+        model = empty_transformer(name)
+        heatmaps = random_heatmaps(len(block_names(model)))
+        plans[name] = (model, make_plan(heatmaps, model, budget="uniform:6"))
+    for name, (model, plan) in plans.items():
+        readback = read_back(model, config_of(plan))
+        found[name] = readback.exact and not differences_from_plan(plan, readback)
+    published = read_back(large, read_config(PUBLISHED / "sd35_large_peft_config.json"))
+    found["published"] = [published.counts["exact"], published.made_parameters]
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

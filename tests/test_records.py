@@ -1,0 +1,97 @@
+import bz2
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lokr_weighting import LokrWeightingError, Records, heatmaps_of, read_records
+
+GOOD = {"timestep": 0.5, "hidden_states": [0.1, 0.2], "encoder_hidden_states": [0.3]}
+
+
+def lines(*records: object) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress)]
+)
+def test_records_are_read_plain_and_compressed(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    file = tmp_path / f"records.jsonl{suffix}"
+    file.write_bytes(pack(lines(GOOD, GOOD | {"timestep": 1.0, "note": "kept"})))
+    records = read_records(file)
+    assert records.timesteps.tolist() == [0.5, 1.0]
+    assert records.image.tolist() == [[0.1, 0.2]] * 2
+    assert records.text[:, 0].tolist() == [0.3] * 2
+    assert np.isnan(records.text[:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (b'{"timestep": 0.5, "hidden_sta', "JSON"),
+        (lines(GOOD | {"timestep": float("nan")}), "timestep"),
+        (lines(GOOD | {"timestep": 1.5}), "timestep = 1.5"),
+        (lines(GOOD | {"hidden_states": [0.1, float("nan")]}), "hidden_states.1"),
+        (lines(GOOD | {"hidden_states": [-0.1, 0.2]}), "hidden_states.0 = -0.1"),
+        (lines(GOOD | {"encoder_hidden_states": [1.1]}), "encoder_hidden_states.0 = 1.1"),
+        (lines(GOOD | {"hidden_states": [0.1]}), "hidden_states has 1 blocks"),
+        (lines({"timestep": 0.5}), "key 'hidden_states' is missing"),
+        (lines([1, 2]), "object"),
+    ],
+)
+def test_a_bad_line_is_refused_with_file_and_line(
+    tmp_path: Path, second: bytes, message: str
+) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(GOOD) + second)
+    with pytest.raises(LokrWeightingError) as error:
+        read_records(file)
+    assert str(error.value).startswith(f"{file}:2: ")
+    assert message in str(error.value)
+
+
+def test_an_archive_cut_short_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl.gz"
+    rng = np.random.default_rng(0)
+    many = [GOOD | {"timestep": float(t)} for t in rng.uniform(size=500)]
+    file.write_bytes(gzip.compress(lines(*many))[:-100])
+    with pytest.raises(LokrWeightingError, match=r"cannot be read after line"):
+        read_records(file)
+
+
+def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LokrWeightingError, match=r"no\.jsonl: there is no such file"):
+        read_records(tmp_path / "no.jsonl")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(LokrWeightingError, match=r"empty\.jsonl: holds no records"):
+        read_records(tmp_path / "empty.jsonl")
+
+
+def test_an_empty_bin_is_named() -> None:
+    records = Records(np.array([0.05, 0.95]), np.full((2, 3), 0.1), np.full((2, 3), 0.1))
+    with pytest.raises(LokrWeightingError, match=r"\[0\.25, 0\.5\), \[0\.5, 0\.75\)"):
+        heatmaps_of(records, bins=4)
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_bins_are_the_study_notebooks(bins: int, seed: int) -> None:
+    """Its loop: the first edge i / n with edge[i] <= t < edge[i + 1]; t = 1 in the last bin."""
+    rng = np.random.default_rng(seed)
+    edges = [i / bins for i in range(bins + 1)]
+    timesteps = np.array([*edges, *rng.uniform(size=20)])
+    image = rng.uniform(size=(len(timesteps), 3))
+    expected: list[list[np.ndarray]] = [[] for _ in range(bins)]
+    for t, row in zip(timesteps, image, strict=True):
+        at = bins - 1 if t == 1.0 else next(i for i in range(bins) if edges[i] <= t < edges[i + 1])
+        expected[at].append(row)
+    found = heatmaps_of(Records(timesteps, image, image), bins)
+    np.testing.assert_allclose(found.image, [np.mean(rows, axis=0) for rows in expected])
+    assert found.samples == len(timesteps)
