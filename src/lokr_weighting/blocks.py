@@ -3,12 +3,41 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Where the two streams enter and leave a block.
+
+    Attributes:
+        image_in: the argument of the block's forward that holds the image tokens, or both streams
+            where they are joined.
+        text_in: the argument that holds the text tokens; None where the block has none of its own.
+        image_out: the index of the image tokens in the block's output; None where the output is
+            one tensor.
+        text_out: the index of the text tokens in the output. A block whose output there is None
+            hands no text on and has no text distance.
+        joined: whether image_in is one sequence of both streams, and which comes first. How many
+            of its tokens are text is known from the separate blocks that ran before.
+    """
+
+    image_in: str = "hidden_states"
+    text_in: str | None = "encoder_hidden_states"
+    image_out: int | None = 1
+    text_out: int | None = 0
+    joined: Literal["text first", "image first"] | None = None
+
+
+SEPARATE = Streams()
+"""Both streams apart, the text first in the output: SD3, Flux, AuraFlow's joint blocks."""
+JOINED = Streams(text_in=None, image_out=None, text_out=None, joined="text first")
+"""One sequence, text and image, in and out: AuraFlow's single blocks."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +48,12 @@ class BlockList:
         path: the list's name in the model, e.g. "transformer_blocks".
         base: patterns of names inside a block, most specific first: the feed-forward and
             modulation Linears, which get the block's factor itself.
+        streams: where the streams enter and leave its blocks.
     """
 
     path: str
     base: tuple[str, ...]
+    streams: Streams = SEPARATE
 
 
 @dataclass(frozen=True)
@@ -32,6 +63,15 @@ class Family:
     name: str
     classes: tuple[str, ...]
     lists: tuple[BlockList, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a model: its full name, its module, and where its streams enter and leave."""
+
+    name: str
+    module: "nn.Module"
+    streams: Streams
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class BlockLinear:
     in_features: int
 
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: list[Family] = [
     Family(
         "sd3",
         ("SD3Transformer2DModel",),
@@ -74,10 +114,15 @@ FAMILIES: tuple[Family, ...] = (
         ("AuraFlowTransformer2DModel",),
         (
             BlockList("joint_transformer_blocks", ("norm1_context*", "norm1*", "ff*")),
-            BlockList("single_transformer_blocks", ("norm1*", "ff*")),
+            BlockList("single_transformer_blocks", ("norm1*", "ff*"), JOINED),
         ),
     ),
-)
+]
+
+
+def register_family(family: Family) -> None:
+    """Add a family to the table; it goes before the families of the same classes."""
+    FAMILIES.insert(0, family)
 
 
 def family_of(model: "nn.Module") -> Family:
@@ -90,25 +135,35 @@ def family_of(model: "nn.Module") -> Family:
     for family in FAMILIES:
         if name in family.classes:
             return family
-    known = ", ".join(class_ for family in FAMILIES for class_ in family.classes)
-    found = ", ".join(
-        f"{path} ({len(list(child.children()))} x {type(next(child.children())).__name__})"
+    lists = {
+        path: child
         for path, child in model.named_modules()
         if type(child).__name__ == "ModuleList" and "." not in path and any(child.children())
+    }
+    found = ", ".join(
+        f"{path} ({len(list(child.children()))} x {type(next(child.children())).__name__})"
+        for path, child in lists.items()
     )
+    rows = ", ".join(f'BlockList("{path}", ("norm*", "ff*"), streams)' for path in lists)
     raise LokrWeightingError(
-        f"{name} is in no family of models known here (known: {known}); "
-        f"its module lists are: {found or 'none'}"
+        f"{name} is in no family of models known here; its module lists are: {found or 'none'}. "
+        "To add it, say where its streams enter and leave: lokr_weighting.register_family("
+        f'Family("my_family", ("{name}",), ({rows},)))'
     )
+
+
+def blocks_of(model: "nn.Module") -> list[Block]:
+    """The blocks in the order they run: the order of a heatmap's columns."""
+    return [
+        Block(f"{blocks.path}.{index}", module, blocks.streams)
+        for blocks in family_of(model).lists
+        for index, module in enumerate(model.get_submodule(blocks.path).children())
+    ]
 
 
 def block_names(model: "nn.Module") -> list[str]:
-    """The blocks' names in the order they run: the order of a heatmap's columns."""
-    return [
-        f"{blocks.path}.{index}"
-        for blocks in family_of(model).lists
-        for index, _ in enumerate(model.get_submodule(blocks.path).children())
-    ]
+    """The blocks' names in the order they run."""
+    return [block.name for block in blocks_of(model)]
 
 
 def block_linears(model: "nn.Module") -> list[BlockLinear]:

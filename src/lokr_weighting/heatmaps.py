@@ -27,6 +27,8 @@ class Heatmaps:
         samples: how many samples the means are over, where known.
         description: where the numbers come from, in words.
         blocks: the blocks' names, where known.
+        image_error: the standard error of each block's mean over the bins, (blocks,), where known.
+        text_error: the same of the text stream, NaN where a block hands no text on.
     """
 
     image: np.ndarray
@@ -35,6 +37,8 @@ class Heatmaps:
     samples: int | None = None
     description: str = ""
     blocks: tuple[str, ...] | None = None
+    image_error: np.ndarray | None = None
+    text_error: np.ndarray | None = None
 
     @property
     def bins(self) -> int:
@@ -78,6 +82,8 @@ class HeatmapsFile(BaseModel):
     blocks: tuple[str, ...] | None = None
     image: Annotated[list[list[Distance]], Field(min_length=1)]
     text: list[list[Distance | None]]
+    image_error: list[Distance] | None = None
+    text_error: list[Distance | None] | None = None
     image_lo: list[list[Distance]] | None = None
     image_hi: list[list[Distance]] | None = None
     text_lo: list[list[Distance]] | None = None
@@ -104,6 +110,9 @@ class HeatmapsFile(BaseModel):
             raise ValueError(f"bin_edges must cut [0, 1] into {bins} equal bins")
         if self.blocks is not None and len(self.blocks) != blocks:
             raise ValueError(f"blocks names {len(self.blocks)} blocks, image has {blocks}")
+        for name, errors in (("image_error", self.image_error), ("text_error", self.text_error)):
+            if errors is not None and len(errors) != blocks:
+                raise ValueError(f"{name} has {len(errors)} blocks, image has {blocks}")
         missing = np.isnan(np.array(self.text, dtype=float))
         if (missing.any(axis=0) & ~missing.all(axis=0)).any():
             raise ValueError("text has a block with a number in some bins and null in others")
@@ -120,19 +129,33 @@ def read_heatmaps(path: Path) -> Heatmaps:
     image = np.array(file.image, dtype=float)
     text = np.full_like(image, np.nan)
     text[:, : len(file.text[0])] = np.array(file.text, dtype=float)
-    return Heatmaps(image, text, file.model, file.samples, file.description, file.blocks)
+    image_error, text_error = (
+        None if errors is None else np.array(errors, dtype=float)
+        for errors in (file.image_error, file.text_error)
+    )
+    return Heatmaps(
+        image,
+        text,
+        file.model,
+        file.samples,
+        file.description,
+        file.blocks,
+        image_error,
+        text_error,
+    )
 
 
 def write_heatmaps(path: Path, heatmaps: Heatmaps) -> None:
     """Write heatmaps to a JSON file that `read_heatmaps` reads back without loss."""
-    text = [[None if np.isnan(cell) else float(cell) for cell in row] for row in heatmaps.text]
     file = HeatmapsFile(
         description=heatmaps.description,
         model=heatmaps.model,
         samples=heatmaps.samples,
         blocks=heatmaps.blocks,
         image=heatmaps.image.tolist(),
-        text=text,
+        text=[_nulls(row) for row in heatmaps.text],
+        image_error=None if heatmaps.image_error is None else heatmaps.image_error.tolist(),
+        text_error=None if heatmaps.text_error is None else _nulls(heatmaps.text_error),
     )
     write_json(path, file.model_dump(exclude_none=True))
 
@@ -156,3 +179,8 @@ def load_reference(name: str) -> Heatmaps:
     folder = resources.files("lokr_weighting") / "measurements"
     with resources.as_file(folder / f"{name}.json") as path:
         return read_heatmaps(path)
+
+
+def _nulls(row: np.ndarray) -> list[float | None]:
+    """NaN is not JSON: null stands for a block without text."""
+    return [None if np.isnan(cell) else float(cell) for cell in row]

@@ -1,6 +1,7 @@
 """The plan: every adapted Linear with its factor, split and parameters, and where it comes from."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -25,6 +26,8 @@ from lokr_weighting.splits import Split, capped, split_of
 if TYPE_CHECKING:
     from torch import nn
 
+    from lokr_weighting.settle import Settled
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -48,12 +51,18 @@ class BlockPlan(Part):
 
     `image` and `text` are mean distances over the timestep bins (text: null where the block hands
     no text on); `critical` says by which streams' rule the block is critical, or "given".
+    `*_error` are standard errors, `kept` the share of resamples in which all of the block's splits
+    are the ones written here; null where the measurement's samples are not known.
     """
 
     name: str
     image: Share
+    image_error: float | None = None
     text: Share | None
+    text_error: float | None = None
     contribution: Share
+    contribution_error: float | None = None
+    kept: Share | None = None
     factor: Annotated[int, Field(ge=1)]
     critical: tuple[Reason, ...] = ()
 
@@ -144,6 +153,7 @@ def make_plan(
     recipe: Recipe | None = None,
     budget: str | None = None,
     name: str | None = None,
+    settled: "Settled | None" = None,
 ) -> Plan:
     """Turn heatmaps into a plan.
 
@@ -154,6 +164,7 @@ def make_plan(
         recipe: the settings; the study's by default.
         budget: "120M", "240MiB", "uniform:8" or None for what the recipe itself costs.
         name: what the plan calls the model; by default its own name.
+        settled: how settled this plan is on its samples (`settle.judge`), where they are known.
 
     Raises:
         LokrWeightingError: the heatmaps are of another number of blocks than the model has, the
@@ -165,17 +176,11 @@ def make_plan(
     names = block_names(transformer)
     _check_blocks(heatmaps, names, name)
 
-    shares = contributions(heatmaps, recipe)
-    critical = critical_blocks(heatmaps, recipe)
-    factors = block_factors(shares, critical, recipe)
-    index = {block: i for i, block in enumerate(names)}
     found = block_linears(transformer)
-    wanted = [_recipe_factor(linear, factors[index[linear.block]], recipe) for linear in found]
-    if budget is not None:
-        weights = [float(shares[index[linear.block]]) for linear in found]
-        wanted = fit([Wish(*wish) for wish in zip(found, wanted, weights, strict=True)], budget)
+    shares, critical, factors = block_choice(heatmaps, recipe)
+    wanted = linear_factors(found, names, shares, factors, recipe, budget)
     linears = tuple(
-        _linear_plan(linear, index[linear.block], factor)
+        _linear_plan(linear, names.index(linear.block), factor)
         for linear, factor in zip(found, wanted, strict=True)
     )
     image, text = heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0)
@@ -194,15 +199,57 @@ def make_plan(
             BlockPlan(
                 name=block,
                 image=float(image[i]),
-                text=None if np.isnan(text[i]) else float(text[i]),
+                image_error=_number(heatmaps.image_error, i),
+                text=_number(text, i),
+                text_error=_number(heatmaps.text_error, i),
                 contribution=float(shares[i]),
+                contribution_error=_number(settled and settled.contribution_error, i),
+                kept=_number(settled and settled.kept, i),
                 factor=factors[i],
                 critical=critical.get(i, ()),
             )
-            for block, i in index.items()
+            for i, block in enumerate(names)
         ),
         linears=linears,
     )
+
+
+def block_choice(
+    heatmaps: Heatmaps, recipe: Recipe
+) -> tuple[np.ndarray, dict[int, tuple[Reason, ...]], list[int]]:
+    """The blocks' contributions, which are critical and why, and every block's factor."""
+    shares = contributions(heatmaps, recipe)
+    critical = critical_blocks(heatmaps, recipe)
+    return shares, critical, block_factors(shares, critical, recipe)
+
+
+def linear_factors(
+    linears: Sequence[BlockLinear],
+    names: Sequence[str],
+    shares: np.ndarray,
+    factors: Sequence[int],
+    recipe: Recipe,
+    budget: str | None,
+) -> list[int]:
+    """The factor of every Linear, within its limit and the budget.
+
+    Args:
+        linears: the Linears.
+        names: the blocks' names; `shares` and `factors` are in this order.
+        shares: contributions, (blocks,).
+        factors: the blocks' factors, (blocks,).
+        recipe: the settings.
+        budget: as in `make_plan`.
+    """
+    index = {block: i for i, block in enumerate(names)}
+    wanted = [_recipe_factor(linear, factors[index[linear.block]], recipe) for linear in linears]
+    if budget is not None:
+        weights = [float(shares[index[linear.block]]) for linear in linears]
+        wanted = fit([Wish(*wish) for wish in zip(linears, wanted, weights, strict=True)], budget)
+    return [
+        capped(factor, linear.out_features, linear.in_features)
+        for linear, factor in zip(linears, wanted, strict=True)
+    ]
 
 
 def read_plan(path: Path) -> Plan:
@@ -225,8 +272,6 @@ def _recipe_factor(linear: BlockLinear | LinearPlan, factor: int, recipe: Recipe
 
 
 def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
-    size = linear.out_features, linear.in_features
-    factor = capped(factor, *size)
     return LinearPlan(
         name=linear.name,
         block=block,
@@ -235,8 +280,13 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         out_features=linear.out_features,
         in_features=linear.in_features,
         factor=factor,
-        split=split_of(*size, factor),
+        split=split_of(linear.out_features, linear.in_features, factor),
     )
+
+
+def _number(values: np.ndarray | None, block: int) -> float | None:
+    """One block's number; None where it is not known or the block has none."""
+    return None if values is None or np.isnan(values[block]) else float(values[block])
 
 
 def _name_of(transformer: "nn.Module") -> str:

@@ -23,6 +23,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    tokens: Literal["mean", "last"] = "mean"
+    """Distances averaged over every real token, or the last token's alone (the study's)."""
     bins: Annotated[int, Field(ge=1)] = 10
     """Timestep bins that records are averaged in."""
     clip_percentile: Percentile = 90

@@ -2,10 +2,11 @@
 
 import bz2
 import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -14,21 +15,38 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import faults
 from lokr_weighting.heatmaps import Distance, Heatmaps
 
+Tokens = Literal["mean", "last"]
+
 
 class Record(BaseModel):
     """One line: a sample's timestep in [0, 1] and its distances, block by block.
 
-    Other keys are allowed and left alone: a file may carry more for other readers.
+    `hidden_states` is the image stream, `encoder_hidden_states` the text stream: averaged over
+    tokens in files written here, and of the last token in the two `*_last`. Blocks at the end
+    that hand no text on are left out of the text lists, blocks between others are null. Other
+    keys are allowed and left alone: a file may carry more for other readers.
     """
 
     timestep: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     hidden_states: Annotated[list[Distance], Field(min_length=1)]
     encoder_hidden_states: list[Distance | None]
+    hidden_states_last: list[Distance] | None = None
+    encoder_hidden_states_last: list[Distance | None] | None = None
+    sample: Annotated[int, Field(ge=0)] | None = None
+
+    def stream(self, key: Literal["hidden_states", "encoder_hidden_states"], tokens: Tokens):
+        """One stream's distances; None where they were not recorded."""
+        return getattr(self, key if tokens == "mean" else f"{key}_last")
+
+    @property
+    def line(self) -> str:
+        """The record as its line in the file."""
+        return json.dumps(self.model_dump(exclude_none=True), allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True)
 class Records:
-    """All records of a file.
+    """Many records.
 
     Attributes:
         timesteps: (samples,), each in [0, 1].
@@ -41,8 +59,12 @@ class Records:
     text: np.ndarray
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path, tokens: Tokens = "mean") -> Records:
     """Read a records file: plain, `.gz` or `.bz2`.
+
+    Args:
+        path: the file.
+        tokens: which of the two recorded averages; "last" needs a file written here.
 
     Raises:
         LokrWeightingError: the file is missing, empty, cut short, or a line is not a record; the
@@ -50,45 +72,72 @@ def read_records(path: Path) -> Records:
     """
     rows: list[Record] = []
     for number, line in _lines(path):
-        try:
-            row = Record.model_validate_json(line)
-        except ValidationError as error:
-            raise LokrWeightingError(f"{path}:{number}: {faults(error)}") from None
+        row = parse_record(line, f"{path}:{number}")
         first = rows[0] if rows else row
-        for key, stream, blocks in (
-            ("hidden_states", row.hidden_states, len(first.hidden_states)),
-            ("encoder_hidden_states", row.encoder_hidden_states, len(first.encoder_hidden_states)),
-        ):
-            if len(stream) != blocks:
+        for key in ("hidden_states", "encoder_hidden_states"):
+            stream, before = row.stream(key, tokens), first.stream(key, tokens)
+            if stream is None:
+                raise LokrWeightingError(
+                    f"{path}:{number}: key '{key}_last' is missing: the last token alone was not "
+                    "recorded in this file"
+                )
+            if len(stream) != len(before):
                 raise LokrWeightingError(
                     f"{path}:{number}: {key} has {len(stream)} blocks, "
-                    f"the lines before it have {blocks}"
+                    f"the lines before it have {len(before)}"
                 )
-        if len(row.encoder_hidden_states) > len(row.hidden_states):
-            raise LokrWeightingError(
-                f"{path}:{number}: encoder_hidden_states has {len(row.encoder_hidden_states)} "
-                f"blocks, hidden_states only {len(row.hidden_states)}"
-            )
         rows.append(row)
     if not rows:
         raise LokrWeightingError(f"{path}: holds no records")
-    image = np.array([row.hidden_states for row in rows])
+    return stack_records(rows, tokens)
+
+
+def parse_record(line: bytes, where: str) -> Record:
+    """One line of a records file.
+
+    Raises:
+        LokrWeightingError: the line is not a record; the message begins with `where`.
+    """
+    try:
+        record = Record.model_validate_json(line)
+    except ValidationError as error:
+        raise LokrWeightingError(f"{where}: {faults(error)}") from None
+    if len(record.encoder_hidden_states) > len(record.hidden_states):
+        raise LokrWeightingError(
+            f"{where}: encoder_hidden_states has {len(record.encoder_hidden_states)} "
+            f"blocks, hidden_states only {len(record.hidden_states)}"
+        )
+    return record
+
+
+def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
+    """Records of equal length as arrays."""
+    image = np.array([row.stream("hidden_states", tokens) for row in rows])
     text = np.full_like(image, np.nan)
-    width = len(rows[0].encoder_hidden_states)
-    text[:, :width] = np.array([row.encoder_hidden_states for row in rows], dtype=float)
+    found = np.array([row.stream("encoder_hidden_states", tokens) for row in rows], dtype=float)
+    text[:, : found.shape[1]] = found
     return Records(np.array([row.timestep for row in rows]), image, text)
 
 
+def bin_of(timesteps: np.ndarray, bins: int) -> np.ndarray:
+    """The equal bin of [0, 1] that each timestep falls in; timestep 1 belongs to the last."""
+    found = np.minimum((timesteps * bins).astype(int), bins - 1)
+    # t * bins can round across an edge (0.29 * 100 is 28.999...): compare with the edges themselves
+    found -= timesteps < found / bins
+    found += (timesteps >= (found + 1) / bins) & (found < bins - 1)
+    return found
+
+
 def heatmaps_of(records: Records, bins: int = 10) -> Heatmaps:
-    """Average the records over `bins` equal timestep bins; timestep 1 belongs to the last bin.
+    """Average the records over `bins` equal timestep bins.
+
+    The standard errors are those of a mean over strata: the root of the sum of every bin's
+    variance over its count, divided by the number of bins.
 
     Raises:
         LokrWeightingError: a bin holds no record.
     """
-    of_bin = np.minimum((records.timesteps * bins).astype(int), bins - 1)
-    # t * bins can round across an edge (0.29 * 100 is 28.999...): compare with the edges themselves
-    of_bin -= records.timesteps < of_bin / bins
-    of_bin += (records.timesteps >= (of_bin + 1) / bins) & (of_bin < bins - 1)
+    of_bin = bin_of(records.timesteps, bins)
     counts = np.bincount(of_bin, minlength=bins)
     if not counts.all():
         empty = ", ".join(
@@ -98,11 +147,15 @@ def heatmaps_of(records: Records, bins: int = 10) -> Heatmaps:
             f"no record has a timestep in {empty}: {len(of_bin)} records do not fill {bins} bins; "
             "measure more samples or use fewer bins"
         )
-    image, text = (
-        np.stack([stream[of_bin == b].mean(axis=0) for b in range(bins)])
-        for stream in (records.image, records.text)
-    )
-    return Heatmaps(image, text, samples=len(of_bin))
+    means, errors = [], []
+    for stream in (records.image, records.text):
+        rows = [stream[of_bin == b] for b in range(bins)]
+        means.append(np.stack([row.mean(axis=0) for row in rows]))
+        if counts.min() > 1:
+            variances = [row.var(axis=0, ddof=1) / len(row) for row in rows]
+            errors.append(np.sqrt(np.sum(variances, axis=0)) / bins)
+    image_error, text_error = errors or (None, None)
+    return Heatmaps(*means, samples=len(of_bin), image_error=image_error, text_error=text_error)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -11,7 +11,8 @@ from lokr_weighting.budget import BYTES_PER_PARAMETER
 from lokr_weighting.plan import LinearPlan, Plan
 from lokr_weighting.readback import ModuleResult, Readback, label_of, parameters
 
-PIPE_WIDTH = 140
+PIPE_WIDTH = 160
+ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
 
 
 def console(stderr: bool = False) -> Console:
@@ -28,21 +29,23 @@ def plan_table(plan: Plan) -> RenderableType:
         table.add_column(name, justify="right")
     table.add_column("ff, modulation")
     table.add_column("others")
-    for name in ("parameters", "share"):
+    kept = ["kept"] if any(block.kept is not None for block in plan.blocks) else []
+    for name in ("parameters", "share", *kept):
         table.add_column(name, justify="right")
     for index, block in enumerate(plan.blocks):
         linears = [linear for linear in plan.linears if linear.block == index]
         cost = plan.parameters_of(index)
         table.add_row(
             block.name,
-            f"{block.image:.4f}",
-            "-" if block.text is None else f"{block.text:.4f}",
-            f"{block.contribution:.3f}",
+            _with_error(block.image, block.image_error, 4),
+            _with_error(block.text, block.text_error, 4),
+            _with_error(block.contribution, block.contribution_error, 3),
             f"{block.factor}{' critical' if block.critical else ''}",
             _splits(linear for linear in linears if linear.base),
             _splits(linear for linear in linears if not linear.base),
             f"{cost:,}",
             f"{cost / plan.parameters:.1%}",
+            *([] if block.kept is None else [f"{block.kept:.0%}"]),
             style="bold" if block.critical else None,
         )
     return Group(table, *plan_remarks(plan))
@@ -57,6 +60,14 @@ def plan_remarks(plan: Plan) -> list[str]:
         f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
+    if any(block.kept is not None for block in plan.blocks):
+        lines.append(
+            "+-: standard error. kept: the share of resamples of the samples in which all of the "
+            "block's splits are these."
+        )
+        edge = [i for i, x in enumerate(plan.blocks) if x.kept is not None and x.kept < ON_AN_EDGE]
+        if edge:
+            lines.append(f"Blocks on an edge between two splits: {', '.join(map(str, edge))}.")
     if plan.critical:
         share = plan.parameters_of(*plan.critical) / plan.parameters
         reasons = ", ".join(f"{i} ({', '.join(plan.blocks[i].critical)})" for i in plan.critical)
@@ -153,6 +164,12 @@ def cost_table(readback: Readback) -> RenderableType:
         )
     size = total * BYTES_PER_PARAMETER / 2**20
     return Group(table, f"{total:,} trainable parameters ({size:,.1f} MiB in bf16).")
+
+
+def _with_error(value: float | None, error: float | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" + ("" if error is None else f" +-{error:.{digits}f}")
 
 
 def _splits(linears: Iterable[LinearPlan]) -> str:

@@ -1,48 +1,32 @@
-"""The command line: `lokr-weighting plan | verify | inspect | heatmaps`.
-
-Exit codes: 0 done; 1 a configuration does not do what it says; 2 a mistake in what was given.
-"""
+"""From a measurement to a configuration, and what configurations really do."""
 
 import json
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never
 
 import typer
 
+from lokr_weighting.cli import options
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lokr_weighting.heatmaps import Heatmaps
+    from lokr_weighting.plan import Plan
     from lokr_weighting.readback import Readback
     from lokr_weighting.recipe import Recipe
+    from lokr_weighting.records import Records
 
 NOT_EXACT = 1
-USER_MISTAKE = 2
-
-app = typer.Typer(
-    help="Measure where a diffusion transformer works on your images, and give a LoKr adapter "
-    "its parameters there.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        help="A known architecture (sd3.5-large, sd3.5-medium, flux.1-dev, auraflow-v0.3, ...), "
-        "a local diffusers folder, or a hub id."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-ConfigArgument = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
 
 
-@app.command()
 def plan(
     records: Annotated[Path | None, typer.Option(help="A records file: .jsonl, .gz, .bz2.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A finished calibration's folder.")
+    ] = None,
     heatmaps: Annotated[Path | None, typer.Option(help="A heatmaps JSON file.")] = None,
     reference: Annotated[
         str | None, typer.Option(help="A measurement that comes with the package: sd3.5-large.")
@@ -51,44 +35,56 @@ def plan(
         str | None,
         typer.Option(help="As for verify; by default the model that was measured."),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The LyCORIS configuration to write.")
-    ] = Path("peft_config.json"),
-    budget: Annotated[
-        str | None,
-        typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
-    ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A JSON file of recipe settings.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="One recipe setting, e.g. max_factor=16."),
-    ] = None,
-    template: Annotated[
-        Path | None,
-        typer.Option(help="Your own LyCORIS configuration: its other settings are kept."),
-    ] = None,
-    force: Annotated[bool, typer.Option(help="Replace an output file of another origin.")] = False,
-    as_json: JsonOption = False,
+    output: options.Output = Path("peft_config.json"),
+    budget: options.Budget = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
+    template: options.Template = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
 ) -> None:
     """Turn a measurement into a plan and a LyCORIS configuration, and read it back.
 
     Writes the configuration and, beside it, the plan (NAME.plan.json).
     """
-    from lokr_weighting.architectures import empty_transformer
-    from lokr_weighting.plan import make_plan, write_plan
-    from lokr_weighting.readback import differences_from_plan, read_back
-    from lokr_weighting.targets.lycoris import config_of, read_config, write_config
-
-    plan_file = _plan_file(output, template, force)
-    chosen = _recipe(recipe, settings or [])
-    measured = _measurement(records, heatmaps, reference, chosen)
+    options.plan_file_beside(output, template, force)
+    chosen = options.read_recipe(recipe, settings)
+    measured, samples = _measurement(records, calibration, heatmaps, reference, chosen)
     name = model or reference or measured.model
     if name is None:
         raise LokrWeightingError("the measurement does not say its model; give --model")
-    base = read_config(template) if template else None
+    from lokr_weighting.architectures import empty_transformer
+
     transformer = empty_transformer(name)
-    made = make_plan(measured, transformer, chosen, budget, name=name)
-    config = config_of(made, base)
+    write(measured, samples, transformer, name, chosen, budget, template, output, force, as_json)
+
+
+def write(
+    measured: "Heatmaps",
+    samples: "Records | None",
+    transformer: "nn.Module",
+    model: str,
+    recipe: "Recipe",
+    budget: str | None,
+    template: Path | None,
+    output: Path,
+    force: bool,
+    as_json: bool,
+) -> "Plan":
+    """Plan, read the configuration back, and only then write it, the plan, and the table."""
+    from lokr_weighting.blocks import block_linears, block_names
+    from lokr_weighting.plan import make_plan, write_plan
+    from lokr_weighting.readback import differences_from_plan, read_back
+    from lokr_weighting.settle import judge
+    from lokr_weighting.targets.lycoris import config_of, read_config, write_config
+
+    plan_file = options.plan_file_beside(output, template, force)
+    made = make_plan(measured, transformer, recipe, budget, model)
+    if samples is not None:
+        linears, names = block_linears(transformer), block_names(transformer)
+        settled = judge(samples, linears, names, recipe, budget)
+        made = make_plan(measured, transformer, recipe, budget, model, settled)
+    config = config_of(made, read_config(template) if template else None)
     readback = read_back(transformer, config)
     differences = differences_from_plan(made, readback)
     if not readback.exact or differences:
@@ -97,7 +93,7 @@ def plan(
     write_plan(plan_file, made)
     if as_json:
         _print_json(made.model_dump(mode="json") | {"files": [str(output), str(plan_file)]})
-        return
+        return made
     from lokr_weighting.tables import console, plan_table
 
     out = console()
@@ -108,16 +104,16 @@ def plan(
         f"({readback.made_parameters:,} trainable parameters)."
     )
     out.print(f"Wrote {output} and {plan_file}", soft_wrap=True, markup=False)
+    return made
 
 
-@app.command()
 def verify(
-    config: ConfigArgument,
-    model: ModelOption,
+    config: options.ConfigFile,
+    model: options.Model,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every module that differs.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Build the network that LyCORIS really makes of a configuration and compare.
 
@@ -134,8 +130,9 @@ def verify(
         raise typer.Exit(NOT_EXACT)
 
 
-@app.command()
-def inspect(config: ConfigArgument, model: ModelOption, as_json: JsonOption = False) -> None:
+def inspect(
+    config: options.ConfigFile, model: options.Model, as_json: options.Json = False
+) -> None:
     """Show what an existing LyCORIS configuration costs, block by block and in all."""
     readback = _read_back(config, model)
     from lokr_weighting.tables import console, cost_rows, cost_table
@@ -149,8 +146,7 @@ def inspect(config: ConfigArgument, model: ModelOption, as_json: JsonOption = Fa
         console().print("This is not what the configuration asks for: lokr-weighting verify tells.")
 
 
-@app.command("heatmaps")
-def heatmaps_command(
+def heatmaps(
     records: Annotated[Path, typer.Argument(help="A records file: .jsonl, .gz, .bz2.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The heatmaps JSON file to write.")
@@ -168,78 +164,38 @@ def heatmaps_command(
     )
 
 
-@app.callback(invoke_without_command=True)
-def _version(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        typer.echo(metadata.version("lokr-weighting"))
-        context.exit()
-
-
-def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error and exit code 2."""
-    try:
-        app()
-    except LokrWeightingError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(USER_MISTAKE)
-
-
-def _plan_file(output: Path, template: Path | None, force: bool) -> Path:
-    """The plan's file beside the output; refuses to replace what may be the user's own work."""
-    if output.is_dir():
-        raise LokrWeightingError(f"{output}: is a folder; give a file's name with --output")
-    plan_file = output.with_suffix(".plan.json")
-    if template and output.exists() and template.exists() and output.samefile(template):
-        raise LokrWeightingError(f"{output}: is the template; write to another file")
-    if output.exists() and not plan_file.exists() and not force:
-        raise LokrWeightingError(
-            f"{output}: exists and has no plan beside it, so it may be your own; "
-            "--force replaces it, --output writes elsewhere"
-        )
-    return plan_file
-
-
-def _recipe(file: Path | None, settings: list[str]) -> "Recipe":
-    """The recipe of the file, changed by NAME=VALUE settings."""
-    from lokr_weighting.files import checked, read_json
-    from lokr_weighting.recipe import Recipe
-
-    data = read_json(file) if file else {}
-    if file:
-        checked(Recipe, data, str(file))
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise LokrWeightingError(f"--set {setting}: write NAME=VALUE, e.g. max_factor=16")
-        try:
-            data[name] = json.loads(value)
-        except json.JSONDecodeError:
-            data[name] = value
-    return checked(Recipe, data, "--set" if settings else "recipe")
-
-
 def _measurement(
-    records: Path | None, heatmaps: Path | None, reference: str | None, recipe: "Recipe"
-) -> "Heatmaps":
-    """The heatmaps from whichever one of the three was given."""
+    records: Path | None,
+    calibration: Path | None,
+    heatmaps: Path | None,
+    reference: str | None,
+    recipe: "Recipe",
+) -> "tuple[Heatmaps, Records | None]":
+    """The heatmaps from whichever one was given, and their samples where there are any."""
+    from lokr_weighting.calibration import read_calibration
     from lokr_weighting.heatmaps import load_reference, read_heatmaps
-    from lokr_weighting.records import heatmaps_of, read_records
+    from lokr_weighting.records import heatmaps_of, read_records, stack_records
 
-    given = [source for source in (records, heatmaps, reference) if source is not None]
+    sources = (records, calibration, heatmaps, reference)
+    given = [source for source in sources if source is not None]
     if len(given) != 1:
-        raise LokrWeightingError("give exactly one of --records, --heatmaps and --reference")
-    if records is not None:
-        return heatmaps_of(read_records(records), recipe.bins)
-    found = read_heatmaps(heatmaps) if heatmaps else load_reference(reference or "")
-    if "bins" in recipe.model_fields_set and recipe.bins != found.bins:
         raise LokrWeightingError(
-            f"bins = {recipe.bins}: heatmaps are already averaged, in {found.bins} bins; "
+            "give exactly one of --records, --calibration, --heatmaps and --reference"
+        )
+    if records is not None:
+        found = read_records(records, recipe.tokens)
+        return heatmaps_of(found, recipe.bins), found
+    if calibration is not None:
+        read = read_calibration(calibration)
+        rows = stack_records(list(read.records), recipe.tokens)
+        return read.heatmaps(recipe.bins, recipe.tokens), rows
+    averaged = read_heatmaps(heatmaps) if heatmaps else load_reference(reference or "")
+    if "bins" in recipe.model_fields_set and recipe.bins != averaged.bins:
+        raise LokrWeightingError(
+            f"bins = {recipe.bins}: heatmaps are already averaged, in {averaged.bins} bins; "
             "only records can be binned again"
         )
-    return found
+    return averaged, None
 
 
 def _read_back(config: Path, model: str) -> "Readback":

@@ -1,0 +1,220 @@
+"""Measuring a model on the user's own images and captions."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.errors import LokrWeightingError
+
+if TYPE_CHECKING:
+    from lokr_weighting.calibration import Calibration
+    from lokr_weighting.data.dataset import Job
+    from lokr_weighting.recipe import Recipe
+    from lokr_weighting.settle import Settled
+
+INTERRUPTED = 130
+
+PipelineModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="A local diffusers pipeline folder, a hub id, or 'digits' (the small model that "
+        "comes with the package).",
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="A folder of images with captions: same-named .txt files, metadata.jsonl or "
+        "metadata.csv, or none."
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(help="Measure exactly so many samples; by default until the plan is settled."),
+]
+MaxSamples = Annotated[int, typer.Option(help="Stop here even if the plan is not settled.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every random choice.")]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Side of the square crops in pixels; by default the model's own."),
+]
+Buckets = Annotated[
+    bool, typer.Option("--buckets", help="Crop to aspect-ratio buckets instead of squares.")
+]
+Crops = Annotated[int, typer.Option(min=1, help="Different crops of each image.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32, bfloat16 or float16; by default bfloat16, on a CPU float32."),
+]
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, cpu; by default a GPU if any.")]
+OffloadMode = Annotated[
+    Literal["none", "group", "sequential"],
+    typer.Option(help="For a transformer larger than the GPU: bring its parts when needed."),
+]
+Quantization = Annotated[
+    Path | None,
+    typer.Option(help="A JSON file of arguments for diffusers' PipelineQuantizationConfig."),
+]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+
+
+def calibrate(
+    model: PipelineModel,
+    data: Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The calibration's folder.")
+    ] = Path("calibration"),
+    samples: Samples = None,
+    max_samples: MaxSamples = 2048,
+    seed: Seed = 0,
+    resolution: Resolution = None,
+    buckets: Buckets = False,
+    crops: Crops = 1,
+    budget: options.Budget = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    offload: OffloadMode = "none",
+    quantization: Quantization = None,
+    revision: Revision = None,
+) -> None:
+    """Measure a model on your images: distances of every block, kept in a folder.
+
+    Interrupted, it resumes when run again; finished, it is reused. Under `accelerate launch -m
+    lokr_weighting` every process takes its share.
+    """
+    job = _job(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
+    chosen = options.read_recipe(recipe, settings)
+    found, _ = _run(job, output, chosen, budget, samples, max_samples, device, offload)
+    if _is_main():
+        typer.echo(
+            f"Wrote {output}: {len(found.records)} samples. Plan with: "
+            f"lokr-weighting plan --calibration {shlex.quote(str(output))} "
+            f"--model {shlex.quote(job.model)}"
+        )
+
+
+def generate(
+    model: PipelineModel,
+    data: Data,
+    output: options.Output = Path("peft_config.json"),
+    samples: Samples = None,
+    max_samples: MaxSamples = 2048,
+    seed: Seed = 0,
+    resolution: Resolution = None,
+    buckets: Buckets = False,
+    crops: Crops = 1,
+    budget: options.Budget = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
+    template: options.Template = None,
+    force: options.Force = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    offload: OffloadMode = "none",
+    quantization: Quantization = None,
+    revision: Revision = None,
+    as_json: options.Json = False,
+) -> None:
+    """The whole job: measure your images, plan, write the configuration, read it back.
+
+    The calibration is kept beside the configuration (NAME.calibration) and reused.
+    """
+    options.plan_file_beside(output, template, force)
+    job = _job(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
+    chosen = options.read_recipe(recipe, settings)
+    folder = output.with_suffix(".calibration")
+    found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload)
+    if not _is_main():
+        return
+    from lokr_weighting.architectures import empty_transformer
+    from lokr_weighting.cli.planning import write
+    from lokr_weighting.data.pipelines import pipeline_folder
+    from lokr_weighting.records import stack_records
+
+    transformer = empty_transformer(str(pipeline_folder(job.model, job.revision)))
+    rows = stack_records(list(found.records), chosen.tokens)
+    heatmaps = found.heatmaps(chosen.bins, chosen.tokens)
+    write(heatmaps, rows, transformer, job.model, chosen, budget, template, output, force, as_json)
+
+
+def _job(
+    model: str,
+    data: Path,
+    seed: int,
+    resolution: int | None,
+    buckets: bool,
+    crops: int,
+    dtype: str | None,
+    revision: str | None,
+    quantization: Path | None,
+) -> "Job":
+    from lokr_weighting.files import read_json
+
+    arguments = read_json(quantization) if quantization else None
+    if not data.is_dir():
+        what = "is a file" if data.exists() else "there is no such folder"
+        raise LokrWeightingError(f"{data}: {what}; a folder of images is wanted")
+    from lokr_weighting.data.dataset import Job
+
+    return Job(model, data, seed, resolution, buckets, crops, dtype, revision, arguments)
+
+
+def _run(
+    job: "Job",
+    folder: Path,
+    recipe: "Recipe",
+    budget: str | None,
+    samples: int | None,
+    max_samples: int,
+    device: str | None,
+    offload: Any,
+) -> "tuple[Calibration, Settled | None]":
+    """Calibrate with a progress bar; an interruption says how to go on."""
+    from lokr_weighting.calibrating import calibrate_folder
+    from lokr_weighting.cli.progress import Bar, quiet_libraries
+    from lokr_weighting.collect import Stop
+
+    quiet_libraries()
+    stop = Stop(samples=samples, most=max_samples)
+    try:
+        with Bar(enabled=_is_main()) as bar:
+            found, settled = calibrate_folder(
+                job, folder, recipe, budget, stop, device, offload, bar.update, bar.say
+            )
+    except KeyboardInterrupt:
+        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
+        typer.echo(
+            f"\ninterrupted: what was measured is kept in {folder}; resume with: {command}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    if _is_main():
+        _say_how_settled(found, settled, stop.share)
+    return found, settled
+
+
+def _say_how_settled(found: "Calibration", settled: "Settled | None", share: float) -> None:
+    for name, reason in found.skipped.items():
+        typer.echo(f"skipped {name}: {reason}", err=True)
+    for block, count in found.not_finite_by_block.items():
+        typer.echo(f"{block}: NaN or Inf in {count} samples, which were left out", err=True)
+    if settled is None:
+        return
+    verdict = "settled" if settled.near >= share else "NOT settled"
+    typer.echo(
+        f"{len(found.records)} samples; the plan is {verdict}: {settled.same:.0%} of the resamples "
+        f"give it, {settled.near:.0%} are within one split of it in every block.",
+        err=True,
+    )
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,77 @@
+"""Options that several commands share, and what they are read into."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lokr_weighting.errors import LokrWeightingError
+
+if TYPE_CHECKING:
+    from lokr_weighting.recipe import Recipe
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A known architecture (sd3.5-large, sd3.5-medium, flux.1-dev, auraflow-v0.3, ...), "
+        "a local diffusers folder, or a hub id."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+ConfigFile = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The LyCORIS configuration to write.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A JSON file of recipe settings.")
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="One recipe setting, e.g. max_factor=16."),
+]
+Template = Annotated[
+    Path | None,
+    typer.Option(help="Your own LyCORIS configuration: its other settings are kept."),
+]
+Force = Annotated[bool, typer.Option(help="Replace an output file of another origin.")]
+
+
+def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
+    """The recipe of the file, changed by NAME=VALUE settings.
+
+    Raises:
+        LokrWeightingError: a setting is unknown or makes no sense; names it.
+    """
+    from lokr_weighting.files import checked, read_json
+    from lokr_weighting.recipe import Recipe
+
+    data = read_json(file) if file else {}
+    if file:
+        checked(Recipe, data, str(file))
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise LokrWeightingError(f"--set {setting}: write NAME=VALUE, e.g. max_factor=16")
+        try:
+            data[name] = json.loads(value)
+        except json.JSONDecodeError:
+            data[name] = value
+    return checked(Recipe, data, "--set" if settings else "recipe")
+
+
+def plan_file_beside(output: Path, template: Path | None, force: bool) -> Path:
+    """The plan's file beside the output; refuses to replace what may be the user's own work."""
+    if output.is_dir():
+        raise LokrWeightingError(f"{output}: is a folder; give a file's name with --output")
+    plan_file = output.with_suffix(".plan.json")
+    if template and output.exists() and template.exists() and output.samefile(template):
+        raise LokrWeightingError(f"{output}: is the template; write to another file")
+    if output.exists() and not plan_file.exists() and not force:
+        raise LokrWeightingError(
+            f"{output}: exists and has no plan beside it, so it may be your own; "
+            "--force replaces it, --output writes elsewhere"
+        )
+    return plan_file

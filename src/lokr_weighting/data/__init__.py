@@ -1,0 +1,1 @@
+"""Image folders with captions: finding them, decoding the images, cropping them."""

@@ -1,0 +1,217 @@
+"""The probe: records each block's angular distances while a model runs."""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lokr_weighting.angles import angular_distance
+from lokr_weighting.blocks import Block, blocks_of
+from lokr_weighting.errors import LokrWeightingError
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The distances of one forward: every array is (batch, blocks) float32.
+
+    `image` and `text` average every real token, `image_last` and `text_last` are the last token's
+    (the SD3.5-Large study's). Text is NaN where a block hands no text on (`has_text` is False);
+    any other NaN is a hidden state that was not finite.
+    """
+
+    image: np.ndarray
+    text: np.ndarray
+    image_last: np.ndarray
+    text_last: np.ndarray
+    has_text: np.ndarray
+
+    @property
+    def not_finite(self) -> np.ndarray:
+        """Which blocks of which sample had NaN or Inf, (batch, blocks) of bool."""
+        missing = ~self.has_text
+        found = np.isnan(self.image)
+        return found | (np.isnan(self.text) & ~missing)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """One stream at a block's entry; `version` counts changes in place."""
+
+    tokens: Tensor
+    version: int | None
+
+    @classmethod
+    def of(cls, tokens: Tensor) -> Self:
+        return cls(tokens, None if tokens.is_inference() else tokens._version)
+
+    @property
+    def changed(self) -> bool:
+        return self.version is not None and self.tokens._version != self.version
+
+
+class Probe:
+    """Measures every block of a model while it runs; a context manager.
+
+    Nothing is kept but a few numbers for each block; they stay on the device until `take`. The
+    model is as before once the context is left, also after an exception.
+
+    Example:
+        with Probe(transformer) as probe, torch.no_grad():
+            transformer(...)
+            distances = probe.take()
+
+    Args:
+        model: a transformer of a known family (see `register_family`).
+
+    Attributes:
+        blocks: the model's blocks, in the order of the distances.
+        text_mask: which caption tokens are real, (batch, tokens) of bool; set it before a forward
+            where it is known, and padding is left out of the text's mean. Tokens that the model
+            puts in front of the caption count as real.
+
+    Raises:
+        LokrWeightingError: the model's family is not known.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.blocks = blocks_of(model)
+        self.text_mask: Tensor | None = None
+        self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
+        self._found: dict[str, Tensor] = {}
+        self._has_text: dict[str, bool] = {}
+        self._text_tokens: int | None = None
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        for block in self.blocks:
+
+            def enter(_module: nn.Module, args: Any, kwargs: Any, block: Block = block) -> None:
+                self._enter(block, args, kwargs)
+
+            def leave(_module: nn.Module, _args: Any, output: Any, block: Block = block) -> None:
+                self._leave(block, output)
+
+            self._handles += [
+                block.module.register_forward_pre_hook(enter, with_kwargs=True),
+                block.module.register_forward_hook(leave),
+            ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._clear()
+
+    def take(self) -> Distances:
+        """The distances of the forward that just ran; waits for the device once.
+
+        Raises:
+            LokrWeightingError: a block did not run: this model does not call its blocks.
+        """
+        absent = [block.name for block in self.blocks if block.name not in self._found]
+        if absent:
+            self._clear()
+            raise LokrWeightingError(
+                f"{len(absent)} of {len(self.blocks)} blocks did not run ({absent[0]}, ...): "
+                "the model was not run inside the probe, or it skips them"
+            )
+        tensors = [self._found[block.name] for block in self.blocks]
+        device = tensors[0].device
+        stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
+        has_text = np.array([self._has_text[block.name] for block in self.blocks])
+        self._clear()
+        image, image_last, text, text_last = stacked.cpu().numpy()
+        return Distances(image, text, image_last, text_last, has_text)
+
+    def _clear(self) -> None:
+        self._entered.clear()
+        self._found.clear()
+        self._has_text.clear()
+        self._text_tokens = None
+
+    def _enter(self, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        image = _argument(block, block.streams.image_in, args, kwargs)
+        text = None
+        if block.streams.text_in is not None:
+            tokens = _argument(block, block.streams.text_in, args, kwargs)
+            text = _Stream.of(tokens)
+            self._text_tokens = tokens.shape[-2]
+        self._entered[block.name] = (_Stream.of(image), text)
+
+    def _leave(self, block: Block, output: Any) -> None:
+        entered, entered_text = self._entered.pop(block.name)
+        if block.name in self._found:
+            raise LokrWeightingError(
+                f"{block.name} ran twice: call take() after every forward of the model"
+            )
+        if entered.changed or (entered_text is not None and entered_text.changed):
+            raise LokrWeightingError(
+                f"{block.name} changes its input in place, so its distance cannot be measured"
+            )
+        streams = block.streams
+        image_out = output if streams.image_out is None else output[streams.image_out]
+        image_distance = _distance(entered.tokens, image_out)
+        text_distance = None
+        if streams.joined:
+            image_distance, text_distance = self._apart(block, image_distance)
+        elif entered_text is not None and streams.text_out is not None:
+            text_out = output[streams.text_out]
+            if text_out is not None:
+                text_distance = _distance(entered_text.tokens, text_out)
+        self._has_text[block.name] = text_distance is not None
+        image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
+        if text_distance is None:
+            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 2
+        else:
+            text_numbers = [_masked_mean(text_distance, self.text_mask), text_distance[..., -1]]
+        self._found[block.name] = torch.stack(image_numbers + text_numbers)
+
+    def _apart(self, block: Block, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the distances of a joined sequence into image and text."""
+        count = self._text_tokens
+        if count is None:
+            raise LokrWeightingError(
+                f"{block.name}: no block before it shows how many of its tokens are text"
+            )
+        if block.streams.joined == "text first":
+            return both[..., count:], both[..., :count]
+        return both[..., :-count], both[..., -count:]
+
+
+def _argument(block: Block, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The block's argument of that name, however it was passed."""
+    if name in kwargs:
+        return kwargs[name]
+    names = list(inspect.signature(type(block.module).forward).parameters)[1:]
+    if name in names and names.index(name) < len(args):
+        return args[names.index(name)]
+    raise LokrWeightingError(
+        f"{block.name} ({type(block.module).__name__}) is called without {name!r}; "
+        f"its forward has {', '.join(names)}: correct its family's row"
+    )
+
+
+def _distance(before: Tensor, after: Tensor) -> Tensor:
+    """Token distances, (batch, tokens), without a graph."""
+    with torch.no_grad():
+        return angular_distance(before.detach(), after.detach().to(before.device))
+
+
+def _masked_mean(distance: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean over real tokens; over all where no mask is known or it leaves none."""
+    if mask is None:
+        return distance.mean(dim=-1)
+    in_front = distance.shape[-1] - mask.shape[-1]
+    if in_front < 0:
+        raise LokrWeightingError(
+            f"text_mask has {mask.shape[-1]} tokens, the text stream only {distance.shape[-1]}"
+        )
+    real = mask.to(distance.device, torch.bool)
+    real = real | ~real.any(dim=-1, keepdim=True)
+    real = nn.functional.pad(real, (in_front, 0), value=True)
+    return distance.where(real, 0).sum(dim=-1) / real.sum(dim=-1)

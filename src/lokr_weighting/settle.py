@@ -1,0 +1,110 @@
+"""How settled a plan is: what resampling the samples does to it.
+
+The user's dataset is the population, and samples are drawn from it independently (`draw`), so
+within a timestep bin they are exchangeable, images included: the bootstrap resamples samples, bin
+by bin, not images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lokr_weighting.blocks import BlockLinear
+from lokr_weighting.heatmaps import Heatmaps
+from lokr_weighting.plan import block_choice, linear_factors
+from lokr_weighting.recipe import Recipe
+from lokr_weighting.records import Records, bin_of, heatmaps_of
+from lokr_weighting.splits import factor_ranges
+
+RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the resamples say.
+
+    Attributes:
+        samples: how many samples were resampled.
+        same: the share of resamples that give the very plan, split for split.
+        near: the share in which every Linear is within one split of the plan's.
+        kept: for each block, the share in which all its splits are the plan's, (blocks,).
+        contribution_error: the contributions' standard deviation over the resamples, (blocks,).
+        contribution_interval: their 2.5th and 97.5th percentile, (2, blocks).
+    """
+
+    samples: int
+    same: float
+    near: float
+    kept: np.ndarray
+    contribution_error: np.ndarray
+    contribution_interval: np.ndarray
+
+
+def judge(
+    records: Records,
+    linears: Sequence[BlockLinear],
+    names: Sequence[str],
+    recipe: Recipe,
+    budget: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Settled:
+    """Resample the records and see how often the plan stays.
+
+    Args:
+        records: the samples measured so far; at least two in every bin.
+        linears: the model's Linears (`blocks.block_linears`).
+        names: the model's blocks, in the order of the records' columns.
+        recipe: the settings.
+        budget: as in `make_plan`.
+        resamples: how many resamples.
+        seed: decides the resamples.
+
+    Raises:
+        LokrWeightingError: a bin is empty, or the budget cannot be met.
+    """
+    block_of = np.array([names.index(linear.block) for linear in linears])
+
+    def levels(heatmaps: Heatmaps) -> tuple[np.ndarray, np.ndarray]:
+        shares, _, factors = block_choice(heatmaps, recipe)
+        chosen = linear_factors(linears, names, shares, factors, recipe, budget)
+        return shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
+
+    _, written = levels(heatmaps_of(records, recipe.bins))
+    found = [levels(heatmaps) for heatmaps in resampled(records, recipe.bins, resamples, seed)]
+    shares = np.stack([share for share, _ in found])
+    apart = np.abs(np.stack([level for _, level in found]) - written)
+    moved = np.stack([(apart[:, block_of == b] > 0).any(axis=1) for b in range(len(names))])
+    return Settled(
+        samples=len(records.timesteps),
+        same=float((apart == 0).all(axis=1).mean()),
+        near=float((apart <= 1).all(axis=1).mean()),
+        kept=1 - moved.mean(axis=1),
+        contribution_error=shares.std(axis=0, ddof=1),
+        contribution_interval=np.percentile(shares, [2.5, 97.5], axis=0),
+    )
+
+
+def resampled(records: Records, bins: int, resamples: int, seed: int) -> list[Heatmaps]:
+    """Heatmaps of resampled records: n - 1 drawn with replacement from each bin's n.
+
+    With n - 1 the resamples' variance is the mean's own, however few samples a bin has (Rao and
+    Wu, "Resampling Inference With Complex Survey Data", 1988).
+    """
+    rng = np.random.default_rng([seed, len(records.timesteps)])
+    of_bin = bin_of(records.timesteps, bins)
+    image = np.empty((resamples, bins, records.image.shape[1]))
+    text = np.empty_like(image)
+    for b in range(bins):
+        rows = np.flatnonzero(of_bin == b)
+        drawn = max(len(rows) - 1, 1)
+        weights = rng.multinomial(drawn, np.full(len(rows), 1 / len(rows)), resamples) / drawn
+        image[:, b], text[:, b] = weights @ records.image[rows], weights @ records.text[rows]
+    return [Heatmaps(*streams) for streams in zip(image, text, strict=True)]
+
+
+def _level(linear: BlockLinear, factor: int) -> int:
+    """Which of the Linear's splits a factor becomes, counted from the finest."""
+    ranges = factor_ranges(linear.out_features, linear.in_features)
+    return next(i for i, each in enumerate(ranges) if each.low <= factor <= each.high)
