@@ -1,5 +1,6 @@
 """Calibration: draw samples, run them, keep the records, stop when the plan is settled."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.blocks import block_linears, block_names
-from lokr_weighting.calibration import Calibration, Folder, Measured
+from lokr_weighting.calibration import Calibration, Folder
 from lokr_weighting.collect import Collector, Stop, measured_of
 from lokr_weighting.data.dataset import DatasetForward, Job
 from lokr_weighting.data.folder import check_problems, find_images
@@ -61,7 +62,13 @@ def calibrate_folder(
     from accelerate.utils import broadcast_object_list, gather_object
 
     recipe, stop = recipe or Recipe(), stop or Stop()
-    state = PartialState(cpu=device == "cpu")
+    # without a GPU accelerate joins processes only where it is told to use the CPU
+    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    if state.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
+        raise LokrWeightingError(
+            f"launched as {os.environ['WORLD_SIZE']} processes, but accelerate joins "
+            f"{state.num_processes}: check `accelerate config`"
+        )
     where = torch.device(device or str(state.device))
     folder = pipeline_folder(job.model, job.revision)
     images = find_images(job.data)
@@ -78,31 +85,40 @@ def calibrate_folder(
         stop=stop,
         skipped={problem.name: problem.reason for problem in images.problems},
         on_progress=on_progress,
+        processes=state.num_processes,
     )
-    before: list[list[Measured]] = [[]]
     if state.is_main_process:
         collector.folder = Folder(output, collector.settings)
-        before = [collector.folder.read()]
-    broadcast_object_list(before)
-    collector.resume(before[0])
-    if not collector.enough():
-        last = collector.stop.samples or collector.stop.most
-        mine = range(state.process_index, last, state.num_processes)
-        indices = [index for index in mine if index >= collector.count]
-        blocks, settings = tuple(collector.blocks), collector.settings
-        with DatasetForward(
-            job, folder, images, settings, blocks, indices, where, offload
-        ) as forward:
-            broken = gather_object(list(forward.broken.values()))
-            collector.skipped |= {problem.name: problem.reason for problem in broken}
-            while not collector.enough():
-                target = collector.next_target()
-                while collector.count < target:
-                    first = collector.count
-                    row = range(first, min(first + state.num_processes, target))
-                    found = [forward(index) for index in row if index in forward.samples]
-                    collector.add(sorted(gather_object(found), key=lambda each: each.sample))
-    return collector.finish(), collector.settled
+    try:
+        before = [collector.folder.read() if collector.folder else []]
+        broadcast_object_list(before)
+        collector.resume(before[0])
+        if not collector.enough():
+            last = collector.stop.samples or collector.stop.most
+            indices = range(state.process_index, last, state.num_processes)
+            rest = [index for index in indices if index >= collector.count]
+            blocks, settings = tuple(collector.blocks), collector.settings
+            with DatasetForward(
+                job, folder, images, settings, blocks, rest, where, offload
+            ) as forward:
+                broken = gather_object(list(forward.broken.values()))
+                collector.skipped |= {problem.name: problem.reason for problem in broken}
+                while not collector.enough():
+                    _measure_to(collector.next_target(), collector, forward, state.num_processes)
+        return collector.finish(), collector.settled
+    finally:
+        if collector.folder:
+            collector.folder.close()
+
+
+def _measure_to(target: int, collector: Collector, forward: DatasetForward, processes: int) -> None:
+    """Measure up to `target` samples; one for each process between two exchanges."""
+    from accelerate.utils import gather_object
+
+    while collector.count < target:
+        row = range(collector.count, min(collector.count + processes, target))
+        found = gather_object([forward(index) for index in row if index in forward.samples])
+        collector.add(sorted(found, key=lambda each: each.sample))
 
 
 def calibrate(

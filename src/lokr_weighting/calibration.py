@@ -7,11 +7,12 @@ sample, `not_finite.jsonl` names samples with NaN or Inf, `calibration.json` is 
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from lokr_weighting.errors import LokrWeightingError
@@ -21,6 +22,7 @@ from lokr_weighting.records import Record, Tokens, heatmaps_of, parse_record, st
 
 RECORDS, NOT_FINITE = "records.jsonl", "not_finite.jsonl"
 SETTINGS, SUMMARY = "settings.json", "calibration.json"
+LOCK = ".lock"
 Settings = Mapping[str, Any]
 """What a calibration is of: model, dataset, seed, ...; JSON values, equal or not the same."""
 
@@ -55,6 +57,7 @@ class Summary(BaseModel):
     text: list[float | None]
     text_error: list[float | None] | None
     skipped: dict[str, str] = {}
+    processes: int = 1
     versions: dict[str, str]
 
 
@@ -112,22 +115,28 @@ class Folder:
         self.path = path
         if path.exists() and not path.is_dir():
             raise LokrWeightingError(f"{path}: is a file; a folder for the calibration is wanted")
+        if path.exists() and not (path / SETTINGS).exists() and set(_names(path)) - {LOCK}:
+            raise LokrWeightingError(
+                f"{path}: is not empty and holds no calibration; give an empty or new folder"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / LOCK)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise LokrWeightingError(
+                f"{path}: another process is calibrating into this folder"
+            ) from None
+        except OSError as error:
+            raise LokrWeightingError(f"{path}: cannot be written: {error.strerror}") from None
         if (path / SETTINGS).exists():
             _check_same(path, read_json(path / SETTINGS), settings)
         else:
-            if path.exists() and any(path.iterdir()):
-                raise LokrWeightingError(
-                    f"{path}: is not empty and holds no calibration; give an empty or new folder"
-                )
             write_json(path / SETTINGS, dict(settings))
 
     def read(self) -> list[Measured]:
         """What was measured before, in the order of the samples; a line cut short is removed."""
-        measured: list[Measured] = [
-            *_read_lines(self.path / RECORDS, parse_record),
-            *_read_lines(self.path / NOT_FINITE, _parse_not_finite),
-        ]
-        return sorted(measured, key=lambda each: -1 if each.sample is None else each.sample)
+        return _read_measured(self.path, repair=True)
 
     def append(self, measured: Sequence[Measured]) -> None:
         """Add samples; on disk when this returns."""
@@ -142,6 +151,10 @@ class Folder:
     def finish(self, summary: Summary) -> None:
         """Write the summary: the calibration is complete."""
         write_json(self.path / SUMMARY, summary.model_dump(mode="json"))
+
+    def close(self) -> None:
+        """Let other processes use the folder; done by the system if this one is killed."""
+        self._lock.release()
 
 
 def read_calibration(folder: Path) -> Calibration:
@@ -158,7 +171,7 @@ def read_calibration(folder: Path) -> Calibration:
             else f"{folder}: holds no calibration"
         )
     summary = read_model(folder / SUMMARY, Summary)
-    measured = Folder(folder, summary.settings).read()
+    measured = _read_measured(folder, repair=False)
     return Calibration(
         summary.settings,
         summary.blocks,
@@ -187,13 +200,27 @@ def _parse_not_finite(line: bytes, where: str) -> NotFinite:
     return checked(NotFinite, json.loads(line), where)
 
 
-def _read_lines(path: Path, parse: Any) -> list[Any]:
-    """Every line of a file that may have been cut short: the rest of a line is removed."""
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()]
+
+
+def _read_measured(folder: Path, repair: bool) -> list[Measured]:
+    """Both files' samples in order; `repair` removes a last line that was cut short."""
+    measured: list[Measured] = [
+        *_read_lines(folder / RECORDS, parse_record, repair),
+        *_read_lines(folder / NOT_FINITE, _parse_not_finite, repair),
+    ]
+    return sorted(measured, key=lambda each: -1 if each.sample is None else each.sample)
+
+
+def _read_lines(
+    path: Path, parse: Callable[[bytes, str], Measured], repair: bool
+) -> list[Measured]:
     if not path.exists():
         return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
+    if repair and len(whole) < len(data):
         with path.open("r+b") as file:
             file.truncate(len(whole))
     return [

@@ -68,6 +68,7 @@ class Collector:
         folder: where to keep it; None: in memory alone.
         skipped: images left out -> why.
         on_progress: called after every addition with (samples, the next judgement, the last one).
+        processes: how many measure together.
     """
 
     blocks: Sequence[str]
@@ -79,6 +80,7 @@ class Collector:
     folder: Folder | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     on_progress: Callable[[int, int, Settled | None], None] = lambda *_: None
+    processes: int = 1
     measured: list[Measured] = field(default_factory=list)
     settled: Settled | None = None
 
@@ -184,6 +186,7 @@ class Collector:
             if text_error is None
             else [float(x) if ok else None for x, ok in zip(text_error, has_text, strict=True)],
             skipped=self.skipped,
+            processes=self.processes,
             versions={package: metadata.version(package) for package in PACKAGES},
         )
 

@@ -122,7 +122,8 @@ class DatasetForward:
 
     def __enter__(self) -> Self:
         dtype = DTYPES[self.job.dtype_on(self.device)]
-        encoder = Encoder(load_pipeline(self.folder, dtype, self.job.quantization), self.device)
+        pipeline = load_pipeline(self.folder, dtype, self.job.quantization, self.device)
+        encoder = Encoder(pipeline, self.device)
         captions = [len(item.captions) for item in self.images.items]
         for index in self.indices:
             self.samples[index] = self._draw_and_encode(encoder, index, captions)
