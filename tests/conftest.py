@@ -1,6 +1,7 @@
 """What several tests need: the published files, small models, and the command line in-process."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# small tensors on shared cores: more threads than free cores only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from lokr_weighting import Heatmaps
 from lokr_weighting.cli import main

@@ -63,6 +63,25 @@ def largest_size(budget: str, linears: Sequence[BlockLinear]) -> int:
     )
 
 
+def possible_size(budget: str, linears: Sequence[BlockLinear]) -> int:
+    """As `largest_size`, for a budget that some plan for these Linears meets.
+
+    Raises:
+        LokrWeightingError: even the smallest plan is too large, or the budget is more than every
+            Linear at factor 1; says both sizes.
+    """
+    limit = largest_size(budget, linears)
+    ranges = [factor_ranges(linear.out_features, linear.in_features) for linear in linears]
+    smallest = sum(choices[-1].split.parameters for choices in ranges)
+    largest = sum(choices[0].split.parameters for choices in ranges)
+    if not smallest <= limit <= largest:
+        raise LokrWeightingError(
+            f"budget {budget!r} comes to {limit:,} parameters; a plan for this model has at least "
+            f"{smallest:,} and at most {largest:,}"
+        )
+    return limit
+
+
 def file_overhead(linears: Sequence[BlockLinear]) -> int:
     """Bytes of a LyCORIS safetensors file that are not trainable parameters, at most.
 
@@ -82,20 +101,13 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
     gives the recipe's own plan.
 
     Raises:
-        LokrWeightingError: even the smallest plan is too large, or the budget is more than every
-            Linear at factor 1; says both sizes.
+        LokrWeightingError: as `possible_size`.
     """
     linears = [wish.linear for wish in wishes]
-    limit = largest_size(budget, linears)
+    limit = possible_size(budget, linears)
     ranges = [factor_ranges(linear.out_features, linear.in_features) for linear in linears]
     level = [len(choices) - 1 for choices in ranges]
-    size = smallest = sum(choices[-1].split.parameters for choices in ranges)
-    largest = sum(choices[0].split.parameters for choices in ranges)
-    if not smallest <= limit <= largest:
-        raise LokrWeightingError(
-            f"budget {budget!r} comes to {limit:,} parameters; a plan for this model has at least "
-            f"{smallest:,} and at most {largest:,}"
-        )
+    size = sum(choices[-1].split.parameters for choices in ranges)
     preference = sorted(
         range(len(wishes)), key=lambda i: (wishes[i].factor, -wishes[i].contribution, i)
     )

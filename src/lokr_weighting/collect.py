@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from lokr_weighting.blocks import BlockLinear
+from lokr_weighting.budget import possible_size
 from lokr_weighting.calibration import (
     Calibration,
     Folder,
@@ -91,6 +92,8 @@ class Collector:
                 raise LokrWeightingError(
                     f"{name} = {count}: {self.recipe.bins} timestep bins need at least {fewest}"
                 )
+        if self.budget is not None:
+            possible_size(self.budget, self.linears)
 
     @property
     def count(self) -> int:

@@ -29,8 +29,9 @@ class Settled:
         same: the share of resamples that give the very plan, split for split.
         near: the share in which every Linear is within one split of the plan's.
         kept: for each block, the share in which all its splits are the plan's, (blocks,).
-        contribution_error: the contributions' standard deviation over the resamples, (blocks,).
-        contribution_interval: their 2.5th and 97.5th percentile, (2, blocks).
+        contribution_error: the contributions' standard errors, (blocks,): how far the resamples'
+            contributions lie from the plan's, as a root mean square. Clipping at a percentile
+            shifts the resamples to one side, which a standard deviation would leave out.
     """
 
     samples: int
@@ -38,7 +39,6 @@ class Settled:
     near: float
     kept: np.ndarray
     contribution_error: np.ndarray
-    contribution_interval: np.ndarray
 
 
 def judge(
@@ -71,7 +71,7 @@ def judge(
         chosen = linear_factors(linears, names, shares, factors, recipe, budget)
         return shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
 
-    _, written = levels(heatmaps_of(records, recipe.bins))
+    planned, written = levels(heatmaps_of(records, recipe.bins))
     found = [levels(heatmaps) for heatmaps in resampled(records, recipe.bins, resamples, seed)]
     shares = np.stack([share for share, _ in found])
     apart = np.abs(np.stack([level for _, level in found]) - written)
@@ -81,8 +81,7 @@ def judge(
         same=float((apart == 0).all(axis=1).mean()),
         near=float((apart <= 1).all(axis=1).mean()),
         kept=1 - moved.mean(axis=1),
-        contribution_error=shares.std(axis=0, ddof=1),
-        contribution_interval=np.percentile(shares, [2.5, 97.5], axis=0),
+        contribution_error=np.sqrt(np.square(shares - planned).mean(axis=0)),
     )
 
 
