@@ -6,11 +6,11 @@ OLD_LYCORIS := 3.1.0 3.4.0
 
 .PHONY: demo test fast lint clean
 
-demo: $(VENV)/run.done
-	@mkdir -p demo
-	$(BIN)/lokr-weighting plan --reference sd3.5-large --output demo/peft_config.json
-	$(BIN)/lokr-weighting verify demo/peft_config.json --model sd3.5-large
-	@echo "The configuration is demo/peft_config.json, the plan demo/peft_config.plan.json"
+demo: $(VENV)/demo.done
+	$(BIN)/python scripts/digits_images.py demo/digits --count 200
+	$(BIN)/lokr-weighting generate --model digits --data demo/digits --output demo/peft_config.json
+	$(BIN)/lokr-weighting verify demo/peft_config.json --model digits
+	@echo "Written: demo/peft_config.json, demo/peft_config.plan.json, demo/peft_config.calibration/"
 
 test: $(VENV)/dev.done $(OLD_LYCORIS:%=.lycoris/%)
 	$(BIN)/pytest
@@ -32,8 +32,8 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 
-$(VENV)/run.done: pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable .
+$(VENV)/demo.done: pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[demo]'
 	@touch $@
 
 $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv

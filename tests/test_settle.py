@@ -82,6 +82,7 @@ def test_resamples_vary_as_the_mean_does_however_few_samples_a_bin_has() -> None
         records = draw(40, seed)  # four in every bin
         means = np.stack([h.image.mean(axis=0) for h in resampled(records, 10, 400, seed)])
         error = heatmaps_of(records).image_error
+        assert error is not None
         ratios.append(means.std(axis=0) / error)
     assert np.mean(ratios) == pytest.approx(1, abs=0.03)
 

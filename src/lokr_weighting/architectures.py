@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+SHIPPED = ("digits",)
+"""Pipelines inside the package, weights and all."""
+
+
 @cache
 def known_architectures() -> dict[str, dict[str, Any]]:
     """The shipped table: name -> {"repository": hub id, "config": the transformer's config}."""
@@ -20,12 +24,19 @@ def known_architectures() -> dict[str, dict[str, Any]]:
     return json.loads(table.read_text(encoding="utf-8"))
 
 
+def shipped_pipeline(name: str) -> Path | None:
+    """The folder of a pipeline that comes with the package: "digits", or None."""
+    folder = Path(str(resources.files("lokr_weighting"))) / name
+    return folder if name in SHIPPED else None
+
+
 def load_config(model: str) -> dict[str, Any]:
     """The transformer's configuration.
 
     Args:
-        model: a known architecture ("sd3.5-large", or its hub id, which needs no network), a
-            local diffusers folder (a pipeline's or the transformer's own), or another hub id.
+        model: a known architecture ("sd3.5-large", or its hub id, which needs no network), the
+            shipped pipeline "digits", a local diffusers folder (a pipeline's or the transformer's
+            own), or another hub id.
 
     Raises:
         LokrWeightingError: none of these; says what was looked for.
@@ -33,7 +44,7 @@ def load_config(model: str) -> dict[str, Any]:
     for name, row in known_architectures().items():
         if model in (name, row["repository"]):
             return row["config"]
-    folder = Path(model)
+    folder = shipped_pipeline(model) or Path(model)
     if folder.exists():
         for file in (folder / "transformer" / "config.json", folder / "config.json", folder):
             if file.is_file():

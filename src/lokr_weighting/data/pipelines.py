@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lokr_weighting.architectures import shipped_pipeline
 from lokr_weighting.draw import Sample
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.probe import Distances, Probe
@@ -65,12 +66,12 @@ WAYS: dict[str, Way] = {
 
 
 def pipeline_folder(model: str, revision: str | None = None) -> Path:
-    """The pipeline's folder on this machine: a local one, or the hub's, downloaded if need be.
+    """The pipeline's folder on this machine: shipped, local, or the hub's, downloaded if need be.
 
     Raises:
         LokrWeightingError: there is no such folder or repository, or it is no pipeline.
     """
-    folder = Path(model)
+    folder = shipped_pipeline(model) or Path(model)
     if not folder.exists():
         from diffusers import DiffusionPipeline
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
