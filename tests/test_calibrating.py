@@ -270,6 +270,22 @@ def test_offloading_measures_the_same(
     np.testing.assert_allclose(moved.heatmaps().image, plain.heatmaps().image, atol=1e-6)
 
 
+def test_a_quantised_transformer_is_measured(
+    pipelines: Callable[[str], Path], images: Path, tmp_path: Path
+) -> None:
+    plain, _ = calibrate_folder(job(pipelines("flux"), images), tmp_path / "a", stop=SHORT)
+    int8 = {"backend": "quanto", "weights_dtype": "int8"}
+    small, _ = calibrate_folder(
+        job(pipelines("flux"), images, quantization=int8), tmp_path / "b", stop=SHORT
+    )
+    apart = np.abs(small.heatmaps().image - plain.heatmaps().image)
+    assert 0 < apart.max() < 0.01
+    with pytest.raises(LokrWeightingError, match="backend = 'int9': use one of"):
+        calibrate_folder(
+            job(pipelines("flux"), images, quantization={"backend": "int9"}), tmp_path / "c"
+        )
+
+
 def test_half_precision_and_buckets_are_settings(
     pipelines: Callable[[str], Path], images: Path, tmp_path: Path
 ) -> None:
@@ -307,6 +323,8 @@ def test_the_transformer_runs_once_at_exactly_the_timestep(
 def test_a_loop_of_ones_own_is_calibrated_without_changing_the_model() -> None:
     model, inputs = model_and_inputs("sd3")
     model.train()
+    model.get_submodule("transformer_blocks.1").eval()
+    modes = [module.training for module in model.modules()]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rng = torch.Generator().manual_seed(0)
     batches = [{"latents": torch.randn(4, 16, 8, 8, generator=rng), "caption": i} for i in range(3)]
@@ -329,7 +347,7 @@ def test_a_loop_of_ones_own_is_calibrated_without_changing_the_model() -> None:
     calibration = calibrate(model, batches, forward, stop=Stop(samples=30))
     assert len(calibration.records) == 30
     assert sorted(int(t * 10) for t in times[:10]) == list(range(10))
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(LokrWeightingError, match="no more batches"):
         calibrate(model, [], forward, stop=SHORT)

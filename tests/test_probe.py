@@ -1,12 +1,15 @@
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.hooks._helpers import TransformerBlockRegistry
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lokr_weighting import LokrWeightingError, Probe, blocks, register_family
@@ -188,6 +191,48 @@ def test_no_number_is_read_back_while_the_model_runs() -> None:
         model(**inputs)
         probe.take()
     assert probed.reads == bare.reads
+
+
+def peak_bytes(way: Callable[[], object]) -> int:
+    """The most bytes that torch's CPU allocator held at one time, beyond those at the start."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        way()
+    changes = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    changes.sort(key=lambda e: e.start_ns())
+    return max(itertools.accumulate(e.nbytes() for e in changes))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_probe_holds_at_most_two_activations_more(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    width, tokens = 256, 1024
+    model = SD3Transformer2DModel(
+        sample_size=64,
+        num_layers=6,
+        num_attention_heads=4,
+        caption_projection_dim=width,
+        joint_attention_dim=width,
+        pooled_projection_dim=width,
+        pos_embed_max_size=32,
+    )
+    model = nn.Module.to(model, dtype)
+    inputs = {
+        "hidden_states": torch.randn(1, 16, 64, 64, dtype=dtype),
+        "encoder_hidden_states": torch.randn(1, 77, width, dtype=dtype),
+        "pooled_projections": torch.randn(1, width, dtype=dtype),
+        "timestep": torch.tensor([500.0]),
+    }
+
+    def probed() -> None:
+        with Probe(model) as probe:
+            model(**inputs)
+            probe.take()
+
+    with torch.no_grad():
+        model(**inputs)
+        bare = peak_bytes(lambda: model(**inputs))
+        more = peak_bytes(probed) - bare
+    assert more <= 2 * tokens * width * dtype.itemsize
 
 
 def test_positional_arguments_are_found_by_name() -> None:

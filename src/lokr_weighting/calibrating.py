@@ -163,7 +163,7 @@ def calibrate(
         stop=stop or Stop(),
         on_progress=on_progress,
     )
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     endless = _endless(batches)
     model.eval()
@@ -183,7 +183,8 @@ def calibrate(
                     found = measured_of(probe.take(), collector.blocks, timesteps, first)
                     collector.add(found[: target - first])
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
     return collector.finish()
 
 

@@ -59,7 +59,7 @@ OffloadMode = Annotated[
 ]
 Quantization = Annotated[
     Path | None,
-    typer.Option(help="A JSON file of arguments for diffusers' PipelineQuantizationConfig."),
+    typer.Option(help='A JSON file: "backend" and arguments of diffusers\' quantization config.'),
 ]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 

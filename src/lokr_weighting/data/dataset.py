@@ -40,7 +40,7 @@ class Job:
         crops: different crops of each image.
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU, float32 on a CPU.
         revision: of a hub id.
-        quantization: arguments of diffusers' `PipelineQuantizationConfig`.
+        quantization: as for `load_pipeline`.
     """
 
     model: str

@@ -132,8 +132,9 @@ def load_pipeline(
     Args:
         folder: the pipeline's folder.
         dtype: of the weights.
+        quantization: "backend" (as diffusers calls it: "bitsandbytes_4bit", "torchao", ...) and
+            the arguments of its configuration class, for the transformer.
         device: where it will run.
-        quantization: arguments of diffusers' `PipelineQuantizationConfig`.
 
     Raises:
         LokrWeightingError: diffusers cannot load it; with its reason.
@@ -143,10 +144,10 @@ def load_pipeline(
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
     try:
         if quantization is not None:
-            from diffusers.quantizers import PipelineQuantizationConfig
-
-            options["quantization_config"] = PipelineQuantizationConfig(**quantization)
+            options["quantization_config"] = _quantization_config(quantization)
         pipeline = DiffusionPipeline.from_pretrained(folder, **options)
+    except LokrWeightingError:
+        raise
     except (OSError, ValueError, ImportError, TypeError, KeyError, RuntimeError) as error:
         raise LokrWeightingError(f"{folder}: diffusers cannot load this: {error}") from error
     pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
@@ -156,6 +157,20 @@ def load_pipeline(
             if isinstance(component, torch.nn.Module):
                 _align(component)
     return pipeline
+
+
+def _quantization_config(quantization: dict[str, Any]) -> Any:
+    """Diffusers' configuration for the transformer alone: what else runs here runs once."""
+    from diffusers.quantizers import PipelineQuantizationConfig
+    from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    backend = quantization.get("backend")
+    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
+        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+    arguments = {name: value for name, value in quantization.items() if name != "backend"}
+    config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
+    return PipelineQuantizationConfig(quant_mapping={"transformer": config})
 
 
 def _align(module: torch.nn.Module) -> None:
