@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lokr_weighting import Plan, load_reference, make_plan, read_heatmaps, write_heatmaps
+from lokr_weighting import load_reference, make_plan, read_heatmaps, write_heatmaps
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.targets.lycoris import config_of
 
@@ -22,12 +22,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "heatmaps.json"
         write_heatmaps(file, load_reference("sd3.5-large"))
-        make_plan(read_heatmaps(file), transformer)  # the first imports LyCORIS
+        plan = make_plan(read_heatmaps(file), transformer)  # the first imports LyCORIS
         for budget in BUDGETS:
             seconds = []
             for _ in range(ROUNDS):
                 start = time.perf_counter()
-                plan: Plan = make_plan(read_heatmaps(file), transformer, budget=budget)
+                plan = make_plan(read_heatmaps(file), transformer, budget=budget)
                 json.dumps(config_of(plan).written())
                 seconds.append(time.perf_counter() - start)
             median, slowest = sorted(seconds)[ROUNDS // 2], max(seconds)

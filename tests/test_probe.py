@@ -197,8 +197,9 @@ def peak_bytes(way: Callable[[], object]) -> int:
     """The most bytes that torch's CPU allocator held at one time, beyond those at the start."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         way()
-    changes = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
-    changes.sort(key=lambda e: e.start_ns())
+    assert profiler.profiler is not None
+    events: Any = profiler.profiler.kineto_results.events()
+    changes = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
     return max(itertools.accumulate(e.nbytes() for e in changes))
 
 
