@@ -341,6 +341,8 @@ def write_sheet(samples: list[Image.Image], path: Path) -> None:
     for axis, text in zip(axes[:, 0], CAPTIONS[:EMPTY_CAPTION], strict=True):
         axis.set_ylabel(text, rotation=0, ha="right", va="center")
     figure.savefig(path, dpi=64)
+    with Image.open(path) as sheet:
+        sheet.convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def write_losses(losses: dict[str, Losses], folder: Path) -> None:
