@@ -69,7 +69,7 @@ def test_generate_writes_a_configuration_that_verifies_exact(
     run = cli("generate", *arguments)
     assert run.code == 0, run.err
     assert "modules as planned" in run.out
-    assert "+-" in run.out  # standard errors are in the table
+    assert "±" in run.out  # standard errors are in the table
     assert cli("verify", "peft_config.json", "--model", pipelines(kind)).code == 0
     first = records(tmp_path / "peft_config.calibration")
     again = cli("generate", *arguments, "--budget", "uniform:4")

@@ -50,7 +50,10 @@ def test_importing_the_package_does_not_import_torch() -> None:
 def test_the_main_job_end_to_end(cli: Cli, tmp_path: Path) -> None:
     planned = cli("plan", "--reference", "sd3.5-large")
     assert planned.code == 0
-    assert "Critical blocks 0 (image, text), 31 (text), 35 (image) take 69.5%" in planned.out
+    assert (
+        "*: critical. Critical blocks 0 (image, text), 31 (text), 35 (image) take 69.5%"
+        in planned.out
+    )
     assert "makes all 529 modules as planned" in planned.out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "peft_config.json",

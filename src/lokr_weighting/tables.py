@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -23,9 +24,9 @@ def console(stderr: bool = False) -> Console:
 
 def plan_table(plan: Plan) -> RenderableType:
     """One row a block: what was measured, the factor, the splits, and what they cost."""
-    table = Table(title=f"Plan for {escape(plan.model)}", title_justify="left")
-    table.add_column("block", overflow="fold")
-    for name in ("image", "text", "contribution", "factor"):
+    title = f"Plan for {escape(plan.model)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for name in ("block", "image", "text", "contribution", "factor"):
         table.add_column(name, justify="right")
     table.add_column("ff, modulation")
     table.add_column("others")
@@ -36,11 +37,11 @@ def plan_table(plan: Plan) -> RenderableType:
         linears = [linear for linear in plan.linears if linear.block == index]
         cost = plan.parameters_of(index)
         table.add_row(
-            block.name,
+            str(index),
             _with_error(block.image, block.image_error, 4),
             _with_error(block.text, block.text_error, 4),
             _with_error(block.contribution, block.contribution_error, 3),
-            f"{block.factor}{' critical' if block.critical else ''}",
+            f"{block.factor}{'*' if block.critical else ''}",
             _splits(linear for linear in linears if linear.base),
             _splits(linear for linear in linears if not linear.base),
             f"{cost:,}",
@@ -55,6 +56,7 @@ def plan_remarks(plan: Plan) -> list[str]:
     """What the table's numbers mean, in sentences."""
     size = plan.parameters * BYTES_PER_PARAMETER / 2**20
     lines = [
+        _which_blocks(plan),
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
         f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
@@ -62,7 +64,7 @@ def plan_remarks(plan: Plan) -> list[str]:
     ]
     if any(block.kept is not None for block in plan.blocks):
         lines.append(
-            "+-: standard error. kept: the share of resamples of the samples in which all of the "
+            "±: standard error. kept: the share of resamples of the samples in which all of the "
             "block's splits are these."
         )
         edge = [i for i, x in enumerate(plan.blocks) if x.kept is not None and x.kept < ON_AN_EDGE]
@@ -71,7 +73,7 @@ def plan_remarks(plan: Plan) -> list[str]:
     if plan.critical:
         share = plan.parameters_of(*plan.critical) / plan.parameters
         reasons = ", ".join(f"{i} ({', '.join(plan.blocks[i].critical)})" for i in plan.critical)
-        lines.append(f"Critical blocks {reasons} take {share:.1%} of the parameters.")
+        lines.append(f"*: critical. Critical blocks {reasons} take {share:.1%} of the parameters.")
         if plan.budget is None:
             lines[-1] += f" Without the rule: {plan.parameters_without_critical():,} in all."
     lines += [
@@ -166,10 +168,19 @@ def cost_table(readback: Readback) -> RenderableType:
     return Group(table, f"{total:,} trainable parameters ({size:,.1f} MiB in bf16).")
 
 
+def _which_blocks(plan: Plan) -> str:
+    """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
+    lists: dict[str, list[int]] = {}
+    for index, block in enumerate(plan.blocks):
+        lists.setdefault(block.name.rpartition(".")[0], []).append(index)
+    parts = [f"{numbers[0]} to {numbers[-1]}: {path}" for path, numbers in lists.items()]
+    return f"Blocks {', '.join(parts)}."
+
+
 def _with_error(value: float | None, error: float | None, digits: int) -> str:
     if value is None:
         return "-"
-    return f"{value:.{digits}f}" + ("" if error is None else f" +-{error:.{digits}f}")
+    return f"{value:.{digits}f}" + ("" if error is None else f" ±{error:.{digits}f}")
 
 
 def _splits(linears: Iterable[LinearPlan]) -> str:
