@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_what_it_draws_is_read_as_its_caption() -> None:
 
     pipeline = StableDiffusion3Pipeline.from_pretrained(folder())
     pipeline.set_progress_bar_config(disable=True)
-    drawn = pipeline(
+    drawn: Any = pipeline(
         [caption(digit) for digit in range(len(DIGIT_WORDS))],
         num_inference_steps=14,
         guidance_scale=4.0,
