@@ -52,6 +52,7 @@ def settled(model: SD3Transformer2DModel, records: Records, recipe: Recipe | Non
     return judge(records, block_linears(model), block_names(model), recipe or Recipe())
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_long_run_value_in_95_percent_of_reruns(
     model: SD3Transformer2DModel,
 ) -> None:
