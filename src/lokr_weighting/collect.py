@@ -17,6 +17,7 @@ from lokr_weighting.calibration import (
     Summary,
 )
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.heatmaps import nulls
 from lokr_weighting.probe import Distances
 from lokr_weighting.recipe import Recipe
 from lokr_weighting.records import Record, stack_records
@@ -113,16 +114,17 @@ class Collector:
             self.measured.append(each)
         self._check_finite()
 
-    def add(self, measured: Sequence[Measured], keep: bool = True) -> None:
-        """Take over new samples, in their order; `keep` writes them to the folder.
+    def add(self, measured: Sequence[Measured]) -> None:
+        """Take over new samples, in their order, and write them to the folder.
 
         Raises:
             LokrWeightingError: a block gives NaN or Inf time and again.
         """
-        if keep and self.folder is not None:
+        if self.folder is not None:
             self.folder.append(measured)
         self.measured += measured
-        self._check_finite()
+        if any(isinstance(each, NotFinite) for each in measured):
+            self._check_finite()
         self.on_progress(self.count, self.next_check, self.settled)
 
     def enough(self) -> bool:
@@ -138,7 +140,7 @@ class Collector:
         self.on_progress(self.count, self.next_check, self.settled)
         if self.stop.samples is not None or self.count >= self.stop.most:
             return True
-        return self.settled.near >= self.stop.share
+        return self.is_settled
 
     def next_target(self) -> int:
         """How far to measure before judging again; after a judgement that was not enough."""
@@ -154,8 +156,8 @@ class Collector:
         """Whether the plan settled by the rule's share."""
         return self.settled is not None and self.settled.near >= self.stop.share
 
-    def finish(self, keep: bool = True) -> Calibration:
-        """The calibration; `keep` writes its summary to the folder."""
+    def finish(self) -> Calibration:
+        """The calibration; its summary is written to the folder."""
         failed = [each for each in self.measured if isinstance(each, NotFinite)]
         calibration = Calibration(
             self.settings,
@@ -165,14 +167,12 @@ class Collector:
             None if self.folder is None else self.folder.path,
             self.skipped,
         )
-        if keep and self.folder is not None:
+        if self.folder is not None:
             self.folder.finish(self._summary(calibration))
         return calibration
 
     def _summary(self, calibration: Calibration) -> Summary:
         heatmaps = calibration.heatmaps(self.recipe.bins, self.recipe.tokens)
-        text = heatmaps.text.mean(axis=0)
-        has_text = heatmaps.has_text
         image_error, text_error = heatmaps.image_error, heatmaps.text_error
         return Summary(
             settings=dict(self.settings),
@@ -184,10 +184,8 @@ class Collector:
             near=self.settled and self.settled.near,
             image=heatmaps.image.mean(axis=0).tolist(),
             image_error=None if image_error is None else image_error.tolist(),
-            text=[float(x) if known else None for x, known in zip(text, has_text, strict=True)],
-            text_error=None
-            if text_error is None
-            else [float(x) if ok else None for x, ok in zip(text_error, has_text, strict=True)],
+            text=nulls(heatmaps.text.mean(axis=0)),
+            text_error=None if text_error is None else nulls(text_error),
             skipped=self.skipped,
             processes=self.processes,
             versions={package: metadata.version(package) for package in PACKAGES},

@@ -153,9 +153,9 @@ def write_heatmaps(path: Path, heatmaps: Heatmaps) -> None:
         samples=heatmaps.samples,
         blocks=heatmaps.blocks,
         image=heatmaps.image.tolist(),
-        text=[_nulls(row) for row in heatmaps.text],
+        text=[nulls(row) for row in heatmaps.text],
         image_error=None if heatmaps.image_error is None else heatmaps.image_error.tolist(),
-        text_error=None if heatmaps.text_error is None else _nulls(heatmaps.text_error),
+        text_error=None if heatmaps.text_error is None else nulls(heatmaps.text_error),
     )
     write_json(path, file.model_dump(exclude_none=True))
 
@@ -181,6 +181,6 @@ def load_reference(name: str) -> Heatmaps:
         return read_heatmaps(path)
 
 
-def _nulls(row: np.ndarray) -> list[float | None]:
+def nulls(row: np.ndarray) -> list[float | None]:
     """NaN is not JSON: null stands for a block without text."""
     return [None if np.isnan(cell) else float(cell) for cell in row]
