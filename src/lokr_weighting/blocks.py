@@ -58,11 +58,27 @@ class BlockList:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models: its classes' names and its block lists, in the order they run."""
+    """A family of models.
+
+    Attributes:
+        name: the family's name.
+        classes: its classes' names.
+        lists: its block lists, in the order they run.
+        library: the package the classes come from; None: any.
+        functions: functions beside the class that run the block given to them first, for models
+            that do not call their blocks.
+    """
 
     name: str
     classes: tuple[str, ...]
     lists: tuple[BlockList, ...]
+    library: str | None = None
+    functions: tuple[str, ...] = ()
+
+    def holds(self, model: "nn.Module") -> bool:
+        """Whether the model is of this family."""
+        library = type(model).__module__.partition(".")[0]
+        return type(model).__name__ in self.classes and self.library in (None, library)
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ def family_of(model: "nn.Module") -> Family:
     """
     name = type(model).__name__
     for family in FAMILIES:
-        if name in family.classes:
+        if family.holds(model):
             return family
     lists = {
         path: child

@@ -1,5 +1,6 @@
 """The plan: every adapted Linear with its factor, split and parameters, and where it comes from."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +116,11 @@ class Plan(Part):
         if (total := sum(linear.parameters for linear in self.linears)) != self.parameters:
             raise ValueError(f"parameters is {self.parameters}, but the splits add up to {total}")
         return self
+
+    @property
+    def identity(self) -> str:
+        """A short fingerprint: equal for equal plans."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def critical(self) -> tuple[int, ...]:

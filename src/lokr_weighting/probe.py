@@ -1,16 +1,19 @@
 """The probe: records each block's angular distances while a model runs."""
 
+import functools
 import inspect
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from lokr_weighting.angles import angular_distance
-from lokr_weighting.blocks import Block, blocks_of
+from lokr_weighting.blocks import Block, blocks_of, family_of
 from lokr_weighting.errors import LokrWeightingError
 
 
@@ -78,34 +81,54 @@ class Probe:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self.model = model
         self.blocks = blocks_of(model)
         self.text_mask: Tensor | None = None
         self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
         self._found: dict[str, Tensor] = {}
         self._has_text: dict[str, bool] = {}
         self._text_tokens: int | None = None
-        self._handles: list[RemovableHandle] = []
+        self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         for block in self.blocks:
 
             def enter(_module: nn.Module, args: Any, kwargs: Any, block: Block = block) -> None:
-                self._enter(block, args, kwargs)
+                self._enter(block, type(block.module).forward, args, kwargs)
 
             def leave(_module: nn.Module, _args: Any, output: Any, block: Block = block) -> None:
                 self._leave(block, output)
 
-            self._handles += [
-                block.module.register_forward_pre_hook(enter, with_kwargs=True),
-                block.module.register_forward_hook(leave),
-            ]
+            before = block.module.register_forward_pre_hook(enter, with_kwargs=True)
+            after = block.module.register_forward_hook(leave)
+            self._undo.callback(before.remove)
+            self._undo.callback(after.remove)
+        module = sys.modules[type(self.model).__module__]
+        for name in family_of(self.model).functions:
+            function = getattr(module, name)
+            setattr(module, name, self._watched(function))
+            self._undo.callback(setattr, module, name, function)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._undo.close()
         self._clear()
+
+    def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function of a block, measuring the blocks of this model."""
+        blocks = {id(block.module): block for block in self.blocks}
+
+        @functools.wraps(function)
+        def run(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            block = blocks.get(id(module))
+            if block is not None:
+                self._enter(block, function, args, kwargs)
+            output = function(module, *args, **kwargs)
+            if block is not None:
+                self._leave(block, output)
+            return output
+
+        return run
 
     def take(self) -> Distances:
         """The distances of the forward that just ran; waits for the device once.
@@ -134,11 +157,17 @@ class Probe:
         self._has_text.clear()
         self._text_tokens = None
 
-    def _enter(self, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        image = _argument(block, block.streams.image_in, args, kwargs)
+    def _enter(
+        self,
+        block: Block,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        image = _argument(block, block.streams.image_in, function, args, kwargs)
         text = None
         if block.streams.text_in is not None:
-            tokens = _argument(block, block.streams.text_in, args, kwargs)
+            tokens = _argument(block, block.streams.text_in, function, args, kwargs)
             text = _Stream.of(tokens)
             self._text_tokens = tokens.shape[-2]
         self._entered[block.name] = (_Stream.of(image), text)
@@ -183,16 +212,22 @@ class Probe:
         return both[..., :-count], both[..., -count:]
 
 
-def _argument(block: Block, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The block's argument of that name, however it was passed."""
+def _argument(
+    block: Block,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Tensor:
+    """The argument of that name of a function that runs the block, however it was passed."""
     if name in kwargs:
         return kwargs[name]
-    names = list(inspect.signature(type(block.module).forward).parameters)[1:]
+    names = list(inspect.signature(function).parameters)[1:]
     if name in names and names.index(name) < len(args):
         return args[names.index(name)]
     raise LokrWeightingError(
         f"{block.name} ({type(block.module).__name__}) is called without {name!r}; "
-        f"its forward has {', '.join(names)}: correct its family's row"
+        f"{function.__name__} has {', '.join(names)}: correct its family's row"
     )
 
 

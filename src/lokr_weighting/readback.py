@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -65,6 +66,11 @@ class Readback:
         return 0 < len(self.modules) == self.counts["exact"] and not self.faults
 
     @property
+    def made(self) -> dict[str, Tensors]:
+        """The tensors of every module that LyCORIS adapts."""
+        return {module.name: module.made for module in self.modules if module.made}
+
+    @property
     def asked_parameters(self) -> int:
         """Trainable parameters that the configuration asks for."""
         return sum(parameters(module.asked) for module in self.modules)
@@ -113,13 +119,18 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
     return Readback(tuple(results), effects.faults(preset), tuple(_notes(preset)))
 
 
-def differences_from_plan(plan: Plan, readback: Readback) -> list[str]:
-    """Where the network is not the plan's: one sentence for each Linear; empty when it is."""
-    made = {module.name: module.made for module in readback.modules if module.made}
+def differences_from_plan(plan: Plan, made: Mapping[str, Tensors | None]) -> list[str]:
+    """Where a network is not the plan's: one sentence for each Linear; empty when it is.
+
+    Args:
+        plan: the plan.
+        made: the tensors of every module that the network adapts (`Readback.made`,
+            `adapted_tensors`).
+    """
     planned = {linear.name: linear.split for linear in plan.linears}
     found = [f"{name} is adapted but not planned" for name in made if name not in planned]
     for name, split in planned.items():
-        tensors = made.get(name, {})
+        tensors = made.get(name)
         if not tensors:
             found.append(f"{name} is planned but not adapted")
         elif (tensors.get("lokr_w1"), tensors.get("lokr_w2")) != split.shapes:

@@ -1,5 +1,6 @@
 """The tables that the command line prints."""
 
+import io
 from collections import Counter
 from collections.abc import Iterable
 
@@ -20,6 +21,14 @@ def console(stderr: bool = False) -> Console:
     """A console that, where it is not a terminal, still gives tables room."""
     found = Console(stderr=stderr, highlight=False)
     return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def as_text(table: RenderableType) -> str:
+    """A table as plain lines, for a log."""
+    out = Console(file=io.StringIO(), highlight=False, width=PIPE_WIDTH, color_system=None)
+    with out.capture() as captured:
+        out.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def plan_table(plan: Plan) -> RenderableType:

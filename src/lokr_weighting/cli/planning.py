@@ -86,7 +86,7 @@ def write(
         made = make_plan(measured, transformer, recipe, budget, model, settled)
     config = config_of(made, read_config(template) if template else None)
     readback = read_back(transformer, config)
-    differences = differences_from_plan(made, readback)
+    differences = differences_from_plan(made, readback.made)
     if not readback.exact or differences:
         _refuse(readback, differences)
     write_config(output, config)

@@ -38,7 +38,6 @@ def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, 
     preset = arguments.pop("apply_preset", None)
     multiplier = arguments.pop("multiplier", 1.0)
     dim, alpha = arguments.pop("linear_dim", 4), arguments.pop("linear_alpha", 1)
-    names = {id(module): name for name, module in transformer.named_modules()}
     with _quiet_lycoris(), torch.device("meta"), _StayOnMeta():
         lycoris = _private_copy()
         try:
@@ -49,12 +48,18 @@ def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, 
             raise LokrWeightingError(
                 f"LyCORIS refuses this configuration: {type(error).__name__}: {error}"
             ) from error
-        return {
-            names[id(lora.org_module[0])]: {
-                name: tuple(tensor.shape) for name, tensor in lora.state_dict().items()
-            }
-            for lora in network.loras
+        return adapted_tensors(network, transformer)
+
+
+def adapted_tensors(network: Any, transformer: nn.Module) -> dict[str, Tensors]:
+    """What a LyCORIS network adapts: the module's full name -> its tensors."""
+    names = {id(module): name for name, module in transformer.named_modules()}
+    return {
+        names[id(lora.org_module[0])]: {
+            name: tuple(tensor.shape) for name, tensor in lora.state_dict().items()
         }
+        for lora in network.loras
+    }
 
 
 def _private_copy() -> ModuleType:

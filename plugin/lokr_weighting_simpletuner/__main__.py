@@ -1,0 +1,37 @@
+"""Run SimpleTuner's train.py with a weighted LoKr: `python -m ... path/to/train.py`."""
+
+import runpy
+import sys
+from pathlib import Path
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting_simpletuner.hooks import hooks_of
+from lokr_weighting_simpletuner.imports import after_import
+from lokr_weighting_simpletuner.run import Run
+
+USER_MISTAKE = 2
+USAGE = """\
+lokr_weighting_simpletuner runs in the place of SimpleTuner's train.py. Start it with
+    simpletuner train accelerate_extra_args="-m lokr_weighting_simpletuner"
+(no dashes in front), or set ACCELERATE_EXTRA_ARGS="-m lokr_weighting_simpletuner"."""
+
+
+def main() -> int:
+    """Run train.py, which is the first argument, with what follows as its own arguments."""
+    arguments = sys.argv[1:]
+    if not arguments or Path(arguments[0]).name != "train.py" or not Path(arguments[0]).is_file():
+        print(USAGE, file=sys.stderr)  # noqa: T201
+        return USER_MISTAKE
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).resolve().parent)
+    try:
+        with after_import(hooks_of(Run())):
+            runpy.run_path(arguments[0], run_name="__main__")
+    except LokrWeightingError as error:
+        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return USER_MISTAKE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

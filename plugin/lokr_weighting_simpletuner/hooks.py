@@ -1,0 +1,72 @@
+"""What is changed in SimpleTuner while it runs: its settings, two methods, saved metadata."""
+
+import functools
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting_simpletuner.imports import Hook
+from lokr_weighting_simpletuner.run import Run
+from lokr_weighting_simpletuner.settings import register_fields
+
+TRIED = "4.10.1"
+
+
+def hooks_of(run: Run) -> dict[str, Hook]:
+    """SimpleTuner's module -> what is done to it once it is imported, for this run."""
+    return {
+        "simpletuner.simpletuner_sdk.server.services.field_registry.registry": lambda module: (
+            register_fields(_attribute(module, "field_registry"))
+        ),
+        "simpletuner.helpers.training.trainer": lambda module: _trainer(module, run),
+        "simpletuner.helpers.training.save_hooks": lambda module: _save_hooks(module, run),
+    }
+
+
+def _trainer(module: ModuleType, run: Run) -> None:
+    """Check the settings when they are read; measure and plan before the adapter is created."""
+    trainer = _attribute(module, "Trainer")
+    parse = _attribute(trainer, "parse_arguments")
+    create_adapter = _attribute(trainer, "init_trainable_peft_adapter")
+
+    @functools.wraps(parse)
+    def parse_arguments(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = parse(self, *args, **kwargs)
+        run.begin(self.config)
+        return result
+
+    @functools.wraps(create_adapter)
+    def init_trainable_peft_adapter(self: Any) -> None:
+        run.before_adapter(self)
+        create_adapter(self)
+        run.after_adapter(self)
+
+    trainer.parse_arguments = parse_arguments
+    trainer.init_trainable_peft_adapter = init_trainable_peft_adapter
+
+
+def _save_hooks(module: ModuleType, run: Run) -> None:
+    """Write the plan's identity into the metadata of every checkpoint."""
+    manager = _attribute(module, "SaveHookManager")
+    build = _attribute(manager, "_build_modelspec_metadata")
+
+    @functools.wraps(build)
+    def _build_modelspec_metadata(self: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
+        return build(self, *args, **kwargs) | run.saved_metadata()
+
+    manager._build_modelspec_metadata = _build_modelspec_metadata
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """An attribute of SimpleTuner's.
+
+    Raises:
+        LokrWeightingError: this SimpleTuner has none of that name.
+    """
+    if not hasattr(owner, name):
+        raise LokrWeightingError(
+            f"SimpleTuner {metadata.version('simpletuner')} has no {name} in {owner.__name__}; "
+            f"this plugin was tried with {TRIED}"
+        )
+    return getattr(owner, name)

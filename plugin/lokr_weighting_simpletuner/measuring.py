@@ -1,0 +1,185 @@
+"""The calibration inside a run: reuse a finished one, or measure the run's own batches."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list, gather_object
+from tqdm import tqdm
+
+from lokr_weighting.blocks import block_linears, block_names
+from lokr_weighting.calibration import (
+    SETTINGS,
+    SUMMARY,
+    Calibration,
+    Folder,
+    Measured,
+    read_calibration,
+)
+from lokr_weighting.collect import Collector, Stop, measured_of
+from lokr_weighting.draw import stratified_timestep
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+from lokr_weighting.probe import Probe
+from lokr_weighting.recipe import Recipe
+from lokr_weighting_simpletuner.batches import SMALLEST, Batches, run_batch, size_of
+from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured
+from lokr_weighting_simpletuner.log import logger
+from lokr_weighting_simpletuner.settings import Settings
+from lokr_weighting_simpletuner.state import kept
+
+FOLDERS = "calibration-"
+
+
+def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path) -> Calibration:
+    """The calibration of this run's model and data; all processes return the same.
+
+    Args:
+        trainer: SimpleTuner's trainer, right before it creates the adapter.
+        settings: the run's settings.
+        recipe: the recipe of the plan that must settle.
+        folder: where calibrations are kept, each in a folder of its own.
+
+    Raises:
+        LokrWeightingError: the dataset gives no batches, the model cannot be measured, or gives
+            NaN or Inf time and again.
+    """
+    model = trainer.model.get_trained_component()
+    main = trainer.accelerator.is_main_process
+    shared: list[Any] = [None, []]
+    if main:
+        what = dict(what_is_measured(trainer, settings.seed, recipe.bins))
+        shared = [what, _finished(folder, what) if settings.reuse else []]
+    broadcast_object_list(shared)
+    what, finished = shared
+
+    def collector() -> Collector:
+        return Collector(
+            blocks=block_names(model),
+            linears=block_linears(model),
+            settings=what | how_it_is_drawn(trainer),
+            recipe=recipe,
+            budget=settings.budget,
+            stop=Stop(samples=settings.samples, most=settings.max_samples),
+            processes=trainer.accelerator.num_processes,
+        )
+
+    for path, measured in finished:
+        found = collector()
+        found.resume(measured)
+        if found.enough():
+            logger().info(f"Reusing the finished calibration in {path} ({found.count} samples).")
+            return found.finish()
+    found = collector()
+    own = folder / f"{FOLDERS}{name_of(found.settings)}"
+    if main:
+        if settings.reuse:
+            _say_why_anew(folder, what)
+        found.folder = Folder(own, found.settings)
+    try:
+        before = [found.folder.read() if found.folder else []]
+        broadcast_object_list(before)
+        found.resume(before[0])
+        if before[0]:
+            logger().info(f"Resuming the calibration in {own} after {found.count} samples.")
+        _measure(trainer, found, settings.seed)
+        return found.finish()
+    except KeyboardInterrupt:
+        logger().warning(f"Interrupted; what was measured is kept in {own} and resumed next time.")
+        raise
+    finally:
+        if found.folder:
+            found.folder.close()
+
+
+def _measure(trainer: Any, collector: Collector, seed: int) -> None:
+    """Measure until it is enough; the run is as before afterwards.
+
+    Samples are numbered in the order of processes and batches. What a resumed collector already
+    has is drawn again, so that the rest is what it would have been, but not run again.
+    """
+    accelerator, bins = trainer.accelerator, collector.recipe.bins
+    position = 0
+    with kept(trainer), Probe(trainer.model.get_trained_component()) as probe, _bar() as bar:
+        batches = Batches(trainer, seed)
+        while not collector.enough():
+            raw, error = _tried(batches.draw)
+            _raise_together(error)
+            sizes = gather_object([size_of(raw)])
+            first, target = position, collector.stop.next_check(position + 1, bins)
+            position = min(position + sum(sizes), target)
+            if position <= collector.count:
+                continue
+            number = first + sum(sizes[: accelerator.process_index])
+            timesteps = [
+                max(stratified_timestep(seed, number + row, bins), SMALLEST)
+                for row in range(size_of(raw))
+            ]
+            distances, error = _tried(run_batch, trainer, probe, raw, timesteps)
+            _raise_together(error)
+            # in the order of the processes, which is that of the samples
+            found = gather_object(measured_of(distances, collector.blocks, timesteps, number))
+            collector.add(found[collector.count - first : position - first])
+            bar.total = collector.next_check
+            bar.update(collector.count - bar.n)
+            settled = collector.settled
+            bar.set_postfix_str("" if settled is None else f"{settled.near:.0%} settled")
+
+
+def _tried(do: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+    """What it gives, or the error: the other processes must hear of it before it is raised."""
+    try:
+        return do(*args), None
+    except Exception as error:
+        return None, error
+
+
+def _raise_together(error: Exception | None) -> None:
+    """Raise this process's error; where only another process has one, say so."""
+    texts = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
+    if error is not None:
+        raise error
+    for process, text in enumerate(texts):
+        if text is not None:
+            raise LokrWeightingError(f"process {process} failed: {text}")
+
+
+def _bar() -> Any:
+    """A progress bar like those of SimpleTuner."""
+    return tqdm(
+        desc="Measuring blocks",
+        unit="sample",
+        ncols=int(os.environ.get("TQDM_NCOLS", "125")),
+        disable=os.environ.get("RANK", "0") != "0",
+    )
+
+
+def _finished(folder: Path, what: dict[str, Any]) -> list[tuple[Path, list[Measured]]]:
+    """The finished calibrations of the same, newest first: where they are and what they hold."""
+    found = []
+    for path in _folders(folder):
+        if (path / SUMMARY).exists():
+            calibration = read_calibration(path)
+            if _differing(calibration.settings, what) == []:
+                found.append((path, [*calibration.records, *calibration.not_finite]))
+    return [(path, sorted(each, key=lambda one: one.sample)) for path, each in found]
+
+
+def _say_why_anew(folder: Path, what: dict[str, Any]) -> None:
+    """Where there is a calibration of something else, say what differs."""
+    for path in _folders(folder):
+        before = read_json(path / SETTINGS)
+        changes = [f"{key} was {before.get(key)!r}" for key in _differing(before, what)]
+        if changes:
+            logger().info(f"Calibrating anew: in {path.name} {', '.join(changes)}.")
+            return
+
+
+def _folders(folder: Path) -> list[Path]:
+    found = [path.parent for path in folder.glob(f"{FOLDERS}*/{SETTINGS}")]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _differing(before: Any, what: dict[str, Any]) -> list[str]:
+    return [key for key, value in what.items() if before.get(key) != value]

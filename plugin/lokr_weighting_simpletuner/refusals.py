@@ -1,0 +1,92 @@
+"""Runs that cannot be weighted: found out from the configuration, before any time is spent."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+from lokr_weighting.targets.lycoris import read_config
+from lokr_weighting_simpletuner.families import FAMILIES
+
+MEASURE_ELSEWHERE = (
+    "measure in one process without it first (lokr_weighting_measure_only=true, "
+    "max_train_steps=1), then train with the lycoris_config.json which that writes as "
+    "lycoris_config and without this plugin"
+)
+
+REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
+    (
+        lambda config: config.model_type != "lora",
+        "model_type is {config.model_type!r}, and only an adapter can be weighted: set model_type "
+        "to 'lora' and lora_type to 'lycoris'",
+    ),
+    (
+        lambda config: config.lora_type.lower() != "lycoris",
+        "lora_type is {config.lora_type!r}, and a LoKr is made by LyCORIS: set lora_type to "
+        "'lycoris' and name a lycoris_config",
+    ),
+    (
+        lambda config: config.model_family not in FAMILIES,
+        "model_family {config.model_family!r} is not known here; known are " + ", ".join(FAMILIES),
+    ),
+    (
+        lambda config: _get(config, "init_lora"),
+        "init_lora starts from an adapter whose splits are fixed: take init_lora out, or train "
+        "without this plugin",
+    ),
+    (lambda config: _get(config, "controlnet"), "a ControlNet's blocks cannot be measured"),
+    (
+        lambda config: _get(config, "fuse_qkv_projections"),
+        "fuse_qkv_projections leaves projections behind that are adapted but never run: set it to "
+        "false",
+    ),
+    (lambda config: _get(config, "fsdp_enable"), "under FSDP " + MEASURE_ELSEWHERE),
+    (lambda config: _get(config, "deepspeed_config"), "under DeepSpeed " + MEASURE_ELSEWHERE),
+    (
+        lambda config: (_get(config, "context_parallel_size") or 1) > 1,
+        "with context parallelism " + MEASURE_ELSEWHERE,
+    ),
+    (
+        lambda config: _get(config, "ramtorch"),
+        "RamTorch's Linears are no torch Linears, and LyCORIS does not adapt them: use block swap "
+        "(musubi_blocks_to_swap) instead",
+    ),
+)
+"""Which configurations are refused, and what to do instead."""
+
+
+def check_config(config: Any) -> None:
+    """Refuse what cannot be weighted.
+
+    Args:
+        config: SimpleTuner's parsed configuration.
+
+    Raises:
+        LokrWeightingError: says why, and what to do.
+    """
+    for applies, reason in REFUSALS:
+        if applies(config):
+            raise LokrWeightingError(reason.format(config=config))
+    _check_template(Path(config.lycoris_config))
+
+
+def _check_template(path: Path) -> None:
+    """SimpleTuner makes whole numbers of three settings, which would change them silently."""
+    template = read_config(path)
+    if template.algo != "lokr":
+        raise LokrWeightingError(
+            f"{path}: algo is {template.algo!r}, and a weighted adapter is a LoKr: set it to 'lokr'"
+        )
+    written = read_json(path)
+    for key in ("multiplier", "linear_dim", "linear_alpha"):
+        value = written.get(key, 1)
+        if value != int(value):
+            raise LokrWeightingError(
+                f"{path}: {key} is {value}, but SimpleTuner cuts it to {int(value)}: write a whole "
+                "number"
+            )
+
+
+def _get(config: Any, key: str) -> Any:
+    return getattr(config, key, None)

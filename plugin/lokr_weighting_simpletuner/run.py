@@ -1,0 +1,239 @@
+"""What happens in a run: settings and refusals at its start, the plan before the adapter."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+
+from lokr_weighting.blocks import block_linears, block_names
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan import Plan, make_plan, write_plan
+from lokr_weighting.readback import differences_from_plan
+from lokr_weighting.records import stack_records
+from lokr_weighting.settle import judge
+from lokr_weighting.tables import as_text, plan_table
+from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config, write_config
+from lokr_weighting.targets.lycoris_network import adapted_tensors, network_tensors
+from lokr_weighting_simpletuner.log import logger
+from lokr_weighting_simpletuner.measuring import calibrate_run
+from lokr_weighting_simpletuner.refusals import check_config
+from lokr_weighting_simpletuner.resuming import SAVED, Checkpoint, resumed_from
+from lokr_weighting_simpletuner.settings import Settings, read_settings
+
+FOLDER, CONFIG, PLAN = "lokr_weighting", "lycoris_config.json", "plan.json"
+MOST = 3  # differences that a message lists
+
+
+class Run:
+    """One run of train.py, from its settings to the adapter that it saves.
+
+    Attributes:
+        settings: what the run asks for.
+        active: whether its adapter is weighted.
+        plan: the plan of the adapter that is trained.
+        checkpoint: the checkpoint that it goes on from, instead of a plan.
+    """
+
+    def __init__(self) -> None:
+        self.settings = Settings.model_validate({})
+        self.active = False
+        self.plan: Plan | None = None
+        self.checkpoint: Checkpoint | None = None
+
+    def begin(self, config: Any) -> None:
+        """Read the settings and refuse what cannot be weighted, before any time is spent.
+
+        Raises:
+            LokrWeightingError: a setting makes no sense, or this run cannot be weighted.
+        """
+        self.settings = read_settings(config)
+        self.active = self.settings.enabled
+        if not self.active:
+            logger().info("lokr_weighting is false: the run's own LyCORIS configuration is used.")
+            return
+        with self._on_error():
+            check_config(config)
+
+    def before_adapter(self, trainer: Any) -> None:
+        """Set the LyCORIS configuration that SimpleTuner is about to read.
+
+        Raises:
+            LokrWeightingError: the blocks could not be measured, or the plan not be made.
+        """
+        if not self.active:
+            return
+        with self._on_error():
+            self.checkpoint = resumed_from(trainer)
+            if self.checkpoint is None:
+                self._plan(trainer)
+            else:
+                self._go_on(trainer, self.checkpoint)
+
+    def after_adapter(self, trainer: Any) -> None:
+        """Read SimpleTuner's network back against the plan.
+
+        Raises:
+            LokrWeightingError: a module is not what the plan says.
+        """
+        if self.plan is None and self.checkpoint is None:
+            return
+        network = trainer.lycoris_wrapped_network
+        if self.checkpoint is not None:
+            made = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+            wrong = self.checkpoint.differences(made)
+        else:
+            assert self.plan is not None
+            made = adapted_tensors(network, trainer.model.get_trained_component())
+            wrong = differences_from_plan(self.plan, made)
+        if wrong:
+            raise LokrWeightingError(
+                f"SimpleTuner's network is not what was planned, so training is stopped: "
+                f"{_listed(wrong)}"
+            )
+        count = sum(parameter.numel() for parameter in network.parameters())
+        logger().info(
+            f"Read back: LyCORIS made all {len(network.loras)} modules as planned "
+            f"({count:,} trainable parameters)."
+        )
+        # SimpleTuner saves this dictionary as the final file's metadata
+        trainer.lycoris_config[SAVED] = self.saved()
+
+    def saved(self) -> dict[str, Any]:
+        """What saved adapters say of their plan."""
+        if self.checkpoint is not None:
+            return self.checkpoint.saved
+        if self.plan is None:
+            return {}
+        return {
+            "plan": self.plan.identity,
+            "measurement": self.plan.measurement.identity,
+            "samples": self.plan.measurement.samples,
+            "parameters": self.plan.parameters,
+            "budget": self.plan.budget,
+            "version": metadata.version("lokr-weighting"),
+        }
+
+    def saved_metadata(self) -> dict[str, str]:
+        """The same as an entry of a safetensors file's metadata."""
+        return {SAVED: json.dumps(self.saved())} if self.saved() else {}
+
+    def _plan(self, trainer: Any) -> None:
+        config, settings = trainer.config, self.settings
+        model = trainer.model.get_trained_component()
+        recipe = settings.read_recipe()
+        folder = Path(config.output_dir) / FOLDER
+        _check_adaptable(model)
+        _announce(trainer, "running", "Measuring the blocks on the run's own batches.")
+        calibration = calibrate_run(trainer, settings, recipe, folder)
+        heatmaps = calibration.heatmaps(recipe.bins, recipe.tokens)
+        records = stack_records(list(calibration.records), recipe.tokens)
+        names, linears = block_names(model), block_linears(model)
+        settled = judge(records, linears, names, recipe, settings.budget)
+        name = str(config.pretrained_model_name_or_path)
+        shared = [make_plan(heatmaps, model, recipe, settings.budget, name, settled)]
+        broadcast_object_list(shared)
+        plan = shared[0]
+        lycoris = config_of(plan, read_config(Path(config.lycoris_config)))
+        wrong = differences_from_plan(plan, network_tensors(model, lycoris))
+        if wrong:
+            raise LokrWeightingError(f"LyCORIS would not make what was planned: {_listed(wrong)}")
+        if trainer.accelerator.is_main_process:
+            write_config(folder / CONFIG, lycoris)
+            write_plan(folder / PLAN, plan)
+        trainer.accelerator.wait_for_everyone()
+        for line in as_text(plan_table(plan)).splitlines():
+            logger().info(line)
+        _announce(
+            trainer,
+            "completed",
+            f"Planned {plan.parameters:,} parameters from {plan.measurement.samples} samples: "
+            f"{folder / PLAN}",
+        )
+        if settings.measure_only:
+            logger().warning(
+                "lokr_weighting_measure_only: the run's own LyCORIS configuration is trained; "
+                f"the weighted one is {folder / CONFIG}"
+            )
+            return
+        self.plan = plan
+        config.lycoris_config = str(folder / CONFIG)
+
+    def _go_on(self, trainer: Any, checkpoint: Checkpoint) -> None:
+        """Use the checkpoint's configuration, from a place where it outlives the checkpoint."""
+        kept = Path(trainer.config.output_dir) / FOLDER / f"resumed_{CONFIG}"
+        if trainer.accelerator.is_main_process:
+            write_config(kept, read_config(checkpoint.config))
+        trainer.accelerator.wait_for_everyone()
+        trainer.config.lycoris_config = str(kept)
+        logger().info(
+            f"Going on from {checkpoint.folder} with its own configuration (plan "
+            f"{checkpoint.saved.get('plan')}); nothing is measured."
+        )
+
+    @contextmanager
+    def _on_error(self) -> Iterator[None]:
+        """Stop, or say loudly that the run trains its own configuration."""
+        try:
+            yield
+        except Exception as error:
+            own = isinstance(error, LokrWeightingError)
+            reason = str(error) if own else f"{type(error).__name__}: {error}"
+            if self.settings.on_error == "stop":
+                if own:
+                    raise
+                raise LokrWeightingError(
+                    f"the blocks could not be measured: {reason}. Nothing was trained. With "
+                    "lokr_weighting_on_error=continue the run trains its own LyCORIS configuration"
+                ) from error
+            self.active = False
+            self.checkpoint = None
+            line = "=" * 78
+            for text in (line, "NOT WEIGHTED: this run trains its own LyCORIS configuration,"):
+                logger().error(text)
+            logger().error(f"because {reason}", exc_info=not own)
+            logger().error(line)
+
+
+def _check_adaptable(model: Any) -> None:
+    """Before anything is measured: LyCORIS must be able to adapt every Linear of the blocks.
+
+    Raises:
+        LokrWeightingError: it cannot, e.g. for the layers of some quantisations.
+    """
+    entries = {f"{name}.*": {"factor": 1, "full_matrix": True} for name in block_names(model)}
+    preset = {"name_algo_map": entries, "use_fnmatch": True}
+    made = network_tensors(
+        model, LycorisConfig.model_validate({"algo": "lokr", "apply_preset": preset})
+    )
+    linears = [linear.name for linear in block_linears(model)]
+    without = [name for name in linears if name not in made]
+    if without or not linears:
+        raise LokrWeightingError(
+            f"LyCORIS adapts only {len(linears) - len(without)} of the blocks' {len(linears)} "
+            f"Linears in this run ({_listed(without)}): choose another base_model_precision"
+        )
+
+
+def _announce(trainer: Any, status: str, message: str) -> None:
+    """Tell the log, the web page and the webhooks, as SimpleTuner tells of its own stages."""
+    from simpletuner.helpers.webhooks.events import lifecycle_stage_event
+
+    logger().info(message)
+    trainer._emit_event(
+        lifecycle_stage_event(
+            key="lokr_weighting",
+            label="LoKr weighting",
+            status=status,
+            message=message,
+            job_id=trainer.job_id,
+        )
+    )
+
+
+def _listed(texts: list[str]) -> str:
+    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
+    return "; ".join(texts[:MOST]) + more

@@ -1,0 +1,138 @@
+"""The `lokr_weighting*` settings: read by SimpleTuner's own parser, checked by pydantic."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lokr_weighting.budget import largest_size
+from lokr_weighting.files import checked, read_json
+from lokr_weighting.recipe import Recipe
+
+PREFIX = "lokr_weighting"
+
+
+def key_of(name: str) -> str:
+    """The setting's key in a SimpleTuner configuration; `enabled` is the prefix itself."""
+    return PREFIX if name == "enabled" else f"{PREFIX}_{name}"
+
+
+class Settings(BaseModel):
+    """One field for each setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=key_of)
+
+    enabled: bool = Field(
+        True,
+        description="Measure the run's own batches and give every LoKr module the factor that "
+        "follows. Written in the configuration, it also makes a run that was started without the "
+        "plugin stop instead of training unweighted.",
+    )
+    budget: str | None = Field(
+        None,
+        description="What the adapter may cost: 120M parameters, a 240MiB bf16 file, or "
+        "uniform:8 for what factor 8 everywhere would cost. Default: what the recipe costs.",
+    )
+    samples: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Measure exactly so many samples. Default: until the plan is settled."
+    )
+    max_samples: Annotated[int, Field(ge=1)] = Field(
+        2048, description="Stop measuring here even if the plan is not settled."
+    )
+    max_factor: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The recipe's largest factor, for the block that contributes least."
+    )
+    tokens: Literal["mean", "last"] | None = Field(
+        None,
+        description="Average the distance over every token, or take the last token's, as the "
+        "SD3.5-Large study did. Default: the recipe's, which averages.",
+    )
+    recipe: str | None = Field(None, description="A JSON file of recipe settings.")
+    seed: Annotated[int, Field(ge=0)] = Field(
+        0, description="Decides the batches, timesteps and noise that are measured."
+    )
+    reuse: bool = Field(
+        True, description="Plan from a finished calibration of the same model and data."
+    )
+    measure_only: bool = Field(
+        False,
+        description="Measure, plan and write the files, but train the run's own LyCORIS "
+        "configuration.",
+    )
+    on_error: Literal["stop", "continue"] = Field(
+        "stop",
+        description="What to do when the calibration fails: stop before training, or continue "
+        "with the run's own LyCORIS configuration.",
+    )
+
+    def read_recipe(self) -> Recipe:
+        """The recipe file, changed by the settings.
+
+        Raises:
+            LokrWeightingError: the file is missing, or a setting in it makes no sense.
+        """
+        found = read_json(Path(self.recipe)) if self.recipe else {}
+        given = {"max_factor": self.max_factor, "tokens": self.tokens}
+        found |= {name: value for name, value in given.items() if value is not None}
+        return checked(Recipe, found, self.recipe or "recipe")
+
+
+def read_settings(config: Any) -> Settings:
+    """The settings of a run, from its parsed configuration.
+
+    Raises:
+        LokrWeightingError: a value makes no sense, or the recipe file cannot be used.
+    """
+    values = {key: getattr(config, key, None) for key in map(key_of, Settings.model_fields)}
+    given = {key: value for key, value in values.items() if value is not None}
+    settings = checked(Settings, given, "SimpleTuner's configuration")
+    settings.read_recipe()
+    if settings.budget is not None:
+        largest_size(settings.budget, [])
+    return settings
+
+
+def register_fields(registry: Any) -> None:
+    """Add the settings to SimpleTuner's field registry, from which it builds its parser."""
+    from simpletuner.simpletuner_sdk.server.services.field_registry.types import (
+        ConfigField,
+        FieldType,
+        ImportanceLevel,
+        ParserType,
+    )
+
+    for order, (name, field) in enumerate(Settings.model_fields.items()):
+        choices = _choices(field.annotation)
+        kinds = {bool: FieldType.CHECKBOX, int: FieldType.NUMBER}
+        kind = next((kinds[each] for each in kinds if _is(field.annotation, each)), FieldType.TEXT)
+        registry._add_field(
+            ConfigField(
+                name=key_of(name),
+                arg_name=f"--{key_of(name)}",
+                ui_label=f"LoKr weighting: {name.replace('_', ' ')}",
+                field_type=FieldType.SELECT if choices else kind,
+                tab="model",
+                section="lora_config",
+                default_value=field.default,
+                choices=[{"value": choice, "label": choice} for choice in choices] or None,
+                help_text=field.description or "",
+                tooltip=field.description or "",
+                importance=ImportanceLevel.ADVANCED,
+                parser_type=ParserType.INTEGER if kind is FieldType.NUMBER else None,
+                order=100 + order,
+            )
+        )
+
+
+def _is(annotation: Any, kind: type) -> bool:
+    return annotation is kind or any(_is(each, kind) for each in get_args(annotation))
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The strings that a Literal, alone or with None, allows."""
+    return [
+        choice
+        for each in (annotation, *get_args(annotation))
+        for choice in get_args(each)
+        if isinstance(choice, str)
+    ]
