@@ -25,8 +25,8 @@ def main() -> int:
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).resolve().parent)
     try:
-        with after_import(hooks_of(Run())):
-            runpy.run_path(arguments[0], run_name="__main__")
+        after_import(hooks_of(Run(arguments[1:])))
+        runpy.run_path(arguments[0], run_name="__main__")
     except LokrWeightingError as error:
         print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return USER_MISTAKE

@@ -3,17 +3,15 @@
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 Hook = Callable[[ModuleType], None]
 
 
-@contextmanager
-def after_import(hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Within the context, call each hook with its module once that is imported.
+def after_import(hooks: Mapping[str, Hook]) -> None:
+    """Call each hook with its module once that is imported, or at once if it is already.
 
     The order in which a program imports its modules stays its own.
 
@@ -22,12 +20,8 @@ def after_import(hooks: Mapping[str, Hook]) -> Iterator[None]:
     """
     for name in hooks.keys() & sys.modules.keys():
         hooks[name](sys.modules[name])
-    watcher = _Watcher({name: hook for name, hook in hooks.items() if name not in sys.modules})
-    sys.meta_path.insert(0, watcher)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(watcher)
+    waiting = {name: hook for name, hook in hooks.items() if name not in sys.modules}
+    sys.meta_path.insert(0, _Watcher(waiting))
 
 
 class _Watcher(importlib.abc.MetaPathFinder):

@@ -1,7 +1,7 @@
 """What happens in a run: settings and refusals at its start, the plan before the adapter."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +31,9 @@ MOST = 3  # differences that a message lists
 class Run:
     """One run of train.py, from its settings to the adapter that it saves.
 
+    Args:
+        arguments: train.py's command line.
+
     Attributes:
         settings: what the run asks for.
         active: whether its adapter is weighted.
@@ -38,7 +41,8 @@ class Run:
         checkpoint: the checkpoint that it goes on from, instead of a plan.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        self.arguments = arguments
         self.settings = Settings.model_validate({})
         self.active = False
         self.plan: Plan | None = None
@@ -50,7 +54,7 @@ class Run:
         Raises:
             LokrWeightingError: a setting makes no sense, or this run cannot be weighted.
         """
-        self.settings = read_settings(config)
+        self.settings = read_settings(config, self.arguments)
         self.active = self.settings.enabled
         if not self.active:
             logger().info("lokr_weighting is false: the run's own LyCORIS configuration is used.")

@@ -1,5 +1,6 @@
 """The `lokr_weighting*` settings: read by SimpleTuner's own parser, checked by pydantic."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -77,14 +78,24 @@ class Settings(BaseModel):
         return checked(Recipe, found, self.recipe or "recipe")
 
 
-def read_settings(config: Any) -> Settings:
-    """The settings of a run, from its parsed configuration.
+def read_settings(config: Any, arguments: Sequence[str] = ()) -> Settings:
+    """The settings of a run, from its parsed configuration and its command line.
+
+    SimpleTuner itself ignores the command line where it reads a configuration file.
+
+    Args:
+        config: SimpleTuner's parsed configuration.
+        arguments: train.py's command line, e.g. "--lokr_weighting_budget=120M".
 
     Raises:
         LokrWeightingError: a value makes no sense, or the recipe file cannot be used.
     """
     values = {key: getattr(config, key, None) for key in map(key_of, Settings.model_fields)}
     given = {key: value for key, value in values.items() if value is not None}
+    for argument in arguments:
+        key, _, value = argument.removeprefix("--").partition("=")
+        if key.startswith(PREFIX):
+            given[key] = value or True
     settings = checked(Settings, given, "SimpleTuner's configuration")
     settings.read_recipe()
     if settings.budget is not None:

@@ -1,0 +1,33 @@
+"""Pipelines and images for runs of SimpleTuner."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.plugin import runs
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Small random pipelines by kind, each built once."""
+    root = tmp_path_factory.mktemp("simpletuner_pipelines")
+
+    def folder(kind: str) -> Path:
+        path = root / kind
+        return path if path.exists() else runs.pipeline(kind, path)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 handwritten digits with captions."""
+    folder = tmp_path_factory.mktemp("simpletuner_images")
+    script = str(SCRIPTS / "digits_images.py")
+    subprocess.run([sys.executable, script, str(folder), "--count", "24"], check=True)
+    return folder
