@@ -5,9 +5,6 @@ import sys
 from pathlib import Path
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting_simpletuner.hooks import hooks_of
-from lokr_weighting_simpletuner.imports import after_import
-from lokr_weighting_simpletuner.run import Run
 
 USER_MISTAKE = 2
 USAGE = """\
@@ -24,6 +21,11 @@ def main() -> int:
         return USER_MISTAKE
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).resolve().parent)
+    # these import torch, which a misuse need not wait for
+    from lokr_weighting_simpletuner.hooks import hooks_of
+    from lokr_weighting_simpletuner.imports import after_import
+    from lokr_weighting_simpletuner.run import Run
+
     try:
         after_import(hooks_of(Run(arguments[1:])))
         runpy.run_path(arguments[0], run_name="__main__")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from lokr_weighting.budget import largest_size
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked, read_json
 from lokr_weighting.recipe import Recipe
 
@@ -97,7 +98,13 @@ def read_settings(config: Any, arguments: Sequence[str] = ()) -> Settings:
         if key.startswith(PREFIX):
             given[key] = value or True
     settings = checked(Settings, given, "SimpleTuner's configuration")
-    settings.read_recipe()
+    bins = settings.read_recipe().bins
+    for name in ("samples", "max_samples"):
+        count = getattr(settings, name)
+        if count is not None and count < 2 * bins:
+            raise LokrWeightingError(
+                f"{key_of(name)} = {count}: {bins} timestep bins need at least {2 * bins}"
+            )
     if settings.budget is not None:
         largest_size(settings.budget, [])
     return settings

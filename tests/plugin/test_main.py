@@ -5,7 +5,7 @@ from tests.plugin.runs import MODULE, environment
 
 
 def test_started_without_train_py_it_says_how_it_is_started() -> None:
-    for arguments in ([], ["--help"], ["other.py"]):
+    for arguments in ([], ["other.py"]):
         run = subprocess.run(
             [sys.executable, "-m", MODULE, *arguments],
             env=environment(),

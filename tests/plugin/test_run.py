@@ -93,30 +93,35 @@ def test_the_digits_model_learns_inverted_digits(tmp_path: Path, images: Path) -
     digits = shipped_pipeline("digits")
     assert digits is not None
     run = prepare(tmp_path / "run", "sd3", digits, inverted)
-    run.configure(max_train_steps=100, train_batch_size=8, learning_rate=2e-3)
+    run.configure(max_train_steps=60, train_batch_size=8, learning_rate=2e-3)
     train(run)
     assert run.code == 0, run.log
     assert differences_from_plan(run.plan, made(run)) == []
-    assert np.mean(run.losses[-20:]) < 0.8 * np.mean(run.losses[:20])
+    assert np.mean(run.losses[-12:]) < 0.8 * np.mean(run.losses[:12])
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, pipelines: Pipelines, images: Path) -> Trained:
+    """An SD3 run without the plugin."""
+    run = prepare(tmp_path_factory.mktemp("runs") / "plain", "sd3", pipelines("sd3"), images)
+    run.configure(max_train_steps=4, checkpoint_step_interval=2)
+    return train(run, plugin=False)
 
 
 def test_measuring_leaves_training_bit_identical(
-    tmp_path: Path, pipelines: Pipelines, images: Path
+    tmp_path: Path, plain: Trained, pipelines: Pipelines, images: Path
 ) -> None:
-    final = []
-    for name in ("plain", "measured"):
-        run = prepare(tmp_path / name, "sd3", pipelines("sd3"), images, max_train_steps=4)
-        if name == "measured":
-            # more batches than an epoch has, so that samplers and repeats begin again
-            run.configure(lokr_weighting_measure_only=True, lokr_weighting_samples=100)
-        train(run, plugin=name == "measured")
-        assert run.code == 0, run.log
-        final.append(run.tensors())
+    run = prepare(tmp_path / "run", "sd3", pipelines("sd3"), images, max_train_steps=4)
+    # more batches than an epoch has, so that samplers and repeats begin again
+    run.configure(lokr_weighting_measure_only=True, lokr_weighting_samples=100)
+    train(run)
+    assert run.code == 0, run.log
     assert len(records(run).splitlines()) == 100
-    plain, measured = final
-    assert plain.keys() == measured.keys()
-    assert all(torch.equal(plain[name], measured[name]) for name in plain)
-    assert any(tensor.count_nonzero() for name, tensor in plain.items() if "lokr_w1" in name)
+    assert "the run's own LyCORIS configuration is trained" in run.log
+    expected, measured = plain.tensors(), run.tensors()
+    assert expected.keys() == measured.keys()
+    assert all(torch.equal(expected[name], measured[name]) for name in expected)
+    assert any(tensor.count_nonzero() for name, tensor in measured.items() if "lokr_w1" in name)
 
 
 def test_an_interrupted_calibration_resumes_exactly(
@@ -187,16 +192,13 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_checkpoints_configuration(
     assert json.loads(run.metadata(later)["lokr_weighting"])["plan"] == run.plan.identity
 
 
-def test_a_checkpoint_without_weighting_stops_the_run(
-    tmp_path: Path, pipelines: Pipelines, images: Path
-) -> None:
-    run = prepare(tmp_path / "run", "sd3", pipelines("sd3"), images, checkpoint_step_interval=2)
-    train(run, plugin=False)
-    assert run.code == 0, run.log
+def test_a_checkpoint_without_weighting_stops_the_run(tmp_path: Path, plain: Trained) -> None:
+    run = Trained(tmp_path / "run")
+    shutil.copytree(plain.folder, run.folder)
     train(run)
     assert run.code == 2
-    assert "checkpoint-2: this checkpoint was trained without weighting" in run.log
-    assert "Traceback" not in run.log.rpartition("lokr-weighting:")[2]
+    assert "checkpoint-4: this checkpoint was trained without weighting" in run.log
+    assert run.tensors().keys() == plain.tensors().keys()
 
 
 def test_two_processes_measure_and_train_one_plan(
@@ -228,6 +230,7 @@ def test_a_failed_calibration_stops_before_training(
     train(run)
     assert run.code == 2
     assert "lokr-weighting: budget '100'" in run.log
+    assert "Measuring blocks" not in run.log
     assert not run.adapter.exists()
 
     run.configure(lokr_weighting_on_error="continue")
@@ -236,16 +239,6 @@ def test_a_failed_calibration_stops_before_training(
     assert "NOT WEIGHTED: this run trains its own LyCORIS configuration" in run.log
     shapes = {tuple(t.shape) for name, t in run.tensors().items() if name.endswith("lokr_w1")}
     assert shapes == {(LYCORIS["factor"], LYCORIS["factor"])}
-
-
-def test_a_run_that_cannot_be_weighted_is_refused_before_its_data_is_prepared(
-    tmp_path: Path, pipelines: Pipelines, images: Path
-) -> None:
-    run = prepare(tmp_path / "run", "sd3", pipelines("sd3"), images, lora_type="standard")
-    train(run)
-    assert run.code == 2
-    assert "set lora_type to 'lycoris'" in run.log
-    assert not (run.folder / "cache").exists()
 
 
 def test_the_key_stops_a_run_that_was_started_without_the_plugin(

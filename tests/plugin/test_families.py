@@ -1,0 +1,33 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.plugin.runs import environment
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """SimpleTuner's own transformers beside diffusers', with the same weights and inputs."""
+    file = tmp_path_factory.mktemp("own") / "distances.json"
+    script = Path(__file__).parent / "own_transformers.py"
+    subprocess.run([sys.executable, str(script), str(file)], env=environment(), check=True)
+    return json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("kind", ["sd3", "sd3.5-medium", "flux", "auraflow"])
+def test_simpletuners_transformers_measure_as_diffusers_do(
+    kind: str, compared: dict[str, Any]
+) -> None:
+    own, diffusers = compared[kind]["own"], compared[kind]["diffusers"]
+    for key in ("image", "text", "image_last"):
+        assert np.abs(np.array(own[key]) - np.array(diffusers[key])).max() < 1e-6
+        assert np.min(own[key]) > 0.01
+    assert own["has_text"] == diffusers["has_text"]
+    assert sorted(own["linears"]) == sorted(diffusers["linears"])
