@@ -37,7 +37,8 @@ $(VENV)/demo.done: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 
 $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python \
+		--constraints constraints.txt --editable '.[dev]'
 	@touch $@
 
 # Other versions of LyCORIS, each in a folder of its own, for the tests that ask them all.

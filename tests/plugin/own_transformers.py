@@ -6,6 +6,7 @@ Run in a process of its own: importing SimpleTuner changes logging and standard 
 import json
 import sys
 from importlib import import_module
+from typing import Any
 
 import lokr_weighting_simpletuner.families  # noqa: F401 (registers them)
 import torch
@@ -42,7 +43,8 @@ def compared(kind: str) -> dict[str, object]:
     reference, inputs = model_and_inputs(kind)
     family, name = CLASSES[kind]
     own_class = getattr(import_module(f"simpletuner.helpers.models.{family}.transformer"), name)
-    own = own_class.from_config(dict(reference.config))
+    config: Any = reference.config
+    own = own_class.from_config(dict(config))
     own.load_state_dict(reference.state_dict())
     return {"own": measured(own.eval(), inputs), "diffusers": measured(reference, inputs)}
 

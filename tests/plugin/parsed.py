@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from lokr_weighting_simpletuner.hooks import hooks_of
 from lokr_weighting_simpletuner.imports import after_import
@@ -26,7 +27,7 @@ def parsed(folder: str, env: str | None, arguments: list[str]) -> dict[str, obje
         os.environ["ENV"] = env
     run = Run(arguments)
     try:
-        config = load_config(None, exit_on_error=True)
+        config: Any = load_config(exit_on_error=True)
         run.begin(config)
     except (LokrWeightingError, ValueError) as error:
         return {"refused": str(error)}

@@ -93,7 +93,8 @@ def test_the_digits_model_learns_inverted_digits(tmp_path: Path, images: Path) -
     digits = shipped_pipeline("digits")
     assert digits is not None
     run = prepare(tmp_path / "run", "sd3", digits, inverted)
-    run.configure(max_train_steps=60, train_batch_size=8, learning_rate=2e-3)
+    run.configure(max_train_steps=60, train_batch_size=4, learning_rate=2e-3)
+    run.configure(lokr_weighting_samples=FEW)
     train(run)
     assert run.code == 0, run.log
     assert differences_from_plan(run.plan, made(run)) == []

@@ -31,7 +31,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "budget": ({"lokr_weighting_budget": "lots"}, "budget 'lots' is not understood"),
     "tokens": ({"lokr_weighting_tokens": "first"}, "lokr_weighting_tokens"),
     "recipe": ({"lokr_weighting_recipe": "none.json"}, "none.json: there is no such file"),
-    "unknown": ({"lokr_weighting_sample": 40}, "lokr_weighting_sample"),
 }
 
 
