@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +48,17 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
     """
     model = trainer.model.get_trained_component()
     main = trainer.accelerator.is_main_process
-    shared: list[Any] = [None, []]
-    if main:
-        what = dict(what_is_measured(trainer, settings.seed, recipe.bins))
-        shared = [what, _finished(folder, what) if settings.reuse else []]
-    broadcast_object_list(shared)
-    what, finished = shared
-
-    def collector() -> Collector:
-        return Collector(
-            blocks=block_names(model),
-            linears=block_linears(model),
-            settings=what | how_it_is_drawn(trainer),
-            recipe=recipe,
-            budget=settings.budget,
-            stop=Stop(samples=settings.samples, most=settings.max_samples),
-            processes=trainer.accelerator.num_processes,
-        )
-
+    what, finished = _from_main(main, _look_around, trainer, settings, recipe, folder)
+    collector = partial(
+        Collector,
+        blocks=block_names(model),
+        linears=block_linears(model),
+        settings=what | how_it_is_drawn(trainer),
+        recipe=recipe,
+        budget=settings.budget,
+        stop=Stop(samples=settings.samples, most=settings.max_samples),
+        processes=trainer.accelerator.num_processes,
+    )
     for path, measured in finished:
         found = collector()
         found.resume(measured)
@@ -72,16 +66,11 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
             logger().info(f"Reusing the finished calibration in {path} ({found.count} samples).")
             return found.finish()
     found = collector()
-    own = folder / f"{FOLDERS}{name_of(found.settings)}"
-    if main:
-        if settings.reuse:
-            _say_why_anew(folder, what)
-        found.folder = Folder(own, found.settings)
+    own = _own_folder(folder, name_of(found.settings), settings.reuse)
     try:
-        before = [found.folder.read() if found.folder else []]
-        broadcast_object_list(before)
-        found.resume(before[0])
-        if before[0]:
+        before = _from_main(main, _open, found, own)
+        found.resume(before)
+        if before:
             logger().info(f"Resuming the calibration in {own} after {found.count} samples.")
         _measure(trainer, found, settings.seed)
         return found.finish()
@@ -91,6 +80,35 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
     finally:
         if found.folder:
             found.folder.close()
+
+
+def _look_around(
+    trainer: Any, settings: Settings, recipe: Recipe, folder: Path
+) -> tuple[dict[str, Any], list[tuple[Path, list[Measured]]]]:
+    """What is to be measured, and the finished calibrations that it could be planned from."""
+    what = dict(what_is_measured(trainer, settings.seed, recipe.bins))
+    if not settings.reuse:
+        return what, []
+    finished = _finished(folder, what)
+    if not finished:
+        _say_why_anew(folder, what)
+    return what, finished
+
+
+def _own_folder(folder: Path, name: str, reuse: bool) -> Path:
+    """Where to measure: what is there is resumed, or left alone if nothing is to be reused."""
+    path = folder / f"{FOLDERS}{name}"
+    number = 2
+    while not reuse and (path / SUMMARY).exists():
+        path = folder / f"{FOLDERS}{name}-{number}"
+        number += 1
+    return path
+
+
+def _open(collector: Collector, path: Path) -> list[Measured]:
+    """Open the folder for the collector; what it already holds."""
+    collector.folder = Folder(path, collector.settings)
+    return collector.folder.read()
 
 
 def _measure(trainer: Any, collector: Collector, seed: int) -> None:
@@ -120,7 +138,8 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
             _raise_together(error)
             # in the order of the processes, which is that of the samples
             found = gather_object(measured_of(distances, collector.blocks, timesteps, number))
-            collector.add(found[collector.count - first : position - first])
+            new = found[collector.count - first : position - first]
+            _raise_together(_tried(collector.add, new)[1])
             bar.total = collector.next_check
             bar.update(collector.count - bar.n)
             settled = collector.settled
@@ -143,6 +162,15 @@ def _raise_together(error: Exception | None) -> None:
     for process, text in enumerate(texts):
         if text is not None:
             raise LokrWeightingError(f"process {process} failed: {text}")
+
+
+def _from_main(main: bool, do: Callable[..., Any], *args: Any) -> Any:
+    """What the first process finds, in all of them."""
+    found, error = _tried(do, *args) if main else (None, None)
+    _raise_together(error)
+    shared = [found]
+    broadcast_object_list(shared)
+    return shared[0]
 
 
 def _bar() -> Any:
