@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OLD_LYCORIS := 3.1.0 3.4.0
+OLD_PEFT := 0.18.1
+OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
 
 .PHONY: demo test fast lint clean
 
@@ -12,10 +14,10 @@ demo: $(VENV)/demo.done
 	$(BIN)/lokr-weighting verify demo/peft_config.json --model digits
 	@echo "Written: demo/peft_config.json, demo/peft_config.plan.json, demo/peft_config.calibration/"
 
-test: $(VENV)/dev.done $(OLD_LYCORIS:%=.lycoris/%)
+test: $(VENV)/dev.done $(OLD)
 	$(BIN)/pytest
 
-fast: $(VENV)/dev.done $(OLD_LYCORIS:%=.lycoris/%)
+fast: $(VENV)/dev.done $(OLD)
 	$(BIN)/pytest -m "not slow"
 
 lint: $(VENV)/dev.done
@@ -24,7 +26,7 @@ lint: $(VENV)/dev.done
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) .lycoris demo
+	rm -rf $(VENV) .lycoris .peft demo
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,6 +43,9 @@ $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
 		--constraints constraints.txt --editable '.[dev]'
 	@touch $@
 
-# Other versions of LyCORIS, each in a folder of its own, for the tests that ask them all.
+# Other versions of the peers, each in a folder of its own, for the tests that ask them all.
 .lycoris/%: | $(BIN)/uv
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ lycoris-lora==$*
+
+.peft/%: | $(BIN)/uv
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ peft==$*

@@ -105,7 +105,7 @@ def test_more_samples_settle_the_plan(model: SD3Transformer2DModel) -> None:
 def test_the_plan_says_which_blocks_sit_on_an_edge(model: SD3Transformer2DModel) -> None:
     records = population(0.05)(60, 1)
     found = settled(model, records)
-    plan = make_plan(heatmaps_of(records), model, settled=found)
+    plan = make_plan(records, model)
     edge = [str(i) for i, kept in enumerate(found.kept) if kept < 0.9]
     assert edge
     assert f"Blocks on an edge between two splits: {', '.join(edge)}." in plan_remarks(plan)

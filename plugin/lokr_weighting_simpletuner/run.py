@@ -13,8 +13,6 @@ from lokr_weighting.blocks import block_linears, block_names
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.plan import Plan, make_plan, write_plan
 from lokr_weighting.readback import differences_from_plan
-from lokr_weighting.records import stack_records
-from lokr_weighting.settle import judge
 from lokr_weighting.tables import as_text, plan_table
 from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config, write_config
 from lokr_weighting.targets.lycoris_network import adapted_tensors, network_tensors
@@ -133,12 +131,8 @@ class Run:
         _check_adaptable(model)
         _announce(trainer, "running", "Measuring the blocks on the run's own batches.")
         calibration = calibrate_run(trainer, settings, recipe, folder)
-        heatmaps = calibration.heatmaps(recipe.bins, recipe.tokens)
-        records = stack_records(list(calibration.records), recipe.tokens)
-        names, linears = block_names(model), block_linears(model)
-        settled = judge(records, linears, names, recipe, settings.budget)
         name = str(config.pretrained_model_name_or_path)
-        shared = [make_plan(heatmaps, model, recipe, settings.budget, name, settled)]
+        shared = [make_plan(calibration, model, recipe, settings.budget, name)]
         broadcast_object_list(shared)
         plan = shared[0]
         lycoris = config_of(plan, read_config(Path(config.lycoris_config)))

@@ -22,12 +22,13 @@ from lokr_weighting.recipe import (
     contributions,
     critical_blocks,
 )
+from lokr_weighting.records import Records, heatmaps_of, stack_records
 from lokr_weighting.splits import Split, capped, split_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lokr_weighting.settle import Settled
+    from lokr_weighting.calibration import Calibration
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -154,29 +155,29 @@ class Plan(Part):
 
 
 def make_plan(
-    heatmaps: Heatmaps,
+    measured: "Calibration | Records | Heatmaps",
     model: "nn.Module | str",
     recipe: Recipe | None = None,
     budget: str | None = None,
     name: str | None = None,
-    settled: "Settled | None" = None,
 ) -> Plan:
-    """Turn heatmaps into a plan.
+    """Turn a measurement into a plan.
 
     Args:
-        heatmaps: the measurement, (bins, blocks) for each stream.
+        measured: a calibration or records, from which the plan also gets standard errors and says
+            how settled it is, or heatmaps, (bins, blocks) for each stream.
         model: the transformer, or its name as for `empty_transformer`; only its module names and
             Linear widths are read.
         recipe: the settings; the study's by default.
         budget: "120M", "240MiB", "uniform:8" or None for what the recipe itself costs.
         name: what the plan calls the model; by default its own name.
-        settled: how settled this plan is on its samples (`settle.judge`), where they are known.
 
     Raises:
-        LokrWeightingError: the heatmaps are of another number of blocks than the model has, the
-            model's family is not known, or the budget cannot be met.
+        LokrWeightingError: the measurement is of another number of blocks than the model has, the
+            model's family is not known, a timestep bin is empty, or the budget cannot be met.
     """
     recipe = recipe or Recipe()
+    heatmaps, records = _averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     transformer = empty_transformer(model) if isinstance(model, str) else model
     names = block_names(transformer)
@@ -185,6 +186,11 @@ def make_plan(
     found = block_linears(transformer)
     shares, critical, factors = block_choice(heatmaps, recipe)
     wanted = linear_factors(found, names, shares, factors, recipe, budget)
+    settled = None
+    if records is not None:
+        from lokr_weighting.settle import judge
+
+        settled = judge(records, found, names, recipe, budget)
     linears = tuple(
         _linear_plan(linear, names.index(linear.block), factor)
         for linear, factor in zip(found, wanted, strict=True)
@@ -293,6 +299,18 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
 def _number(values: np.ndarray | None, block: int) -> float | None:
     """One block's number; None where it is not known or the block has none."""
     return None if values is None or np.isnan(values[block]) else float(values[block])
+
+
+def _averaged(
+    measured: "Calibration | Records | Heatmaps", recipe: Recipe
+) -> tuple[Heatmaps, Records | None]:
+    """The heatmaps, and the samples where they are known."""
+    if isinstance(measured, Heatmaps):
+        return measured, None
+    if isinstance(measured, Records):
+        return heatmaps_of(measured, recipe.bins), measured
+    records = stack_records(list(measured.records), recipe.tokens)
+    return measured.heatmaps(recipe.bins, recipe.tokens), records
 
 
 def _name_of(transformer: "nn.Module") -> str:

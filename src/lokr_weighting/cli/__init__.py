@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lokr_weighting.cli import calibrating, planning
+from lokr_weighting.cli import calibrating, converting, planning
 from lokr_weighting.errors import LokrWeightingError
 
 USER_MISTAKE = 2
@@ -28,6 +28,7 @@ app.command()(planning.plan)
 app.command()(planning.verify)
 app.command()(planning.inspect)
 app.command()(planning.heatmaps)
+app.command()(converting.convert)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lokr_weighting.cli import options
+from lokr_weighting.cli.writing import Goal, write
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def calibrate(
 def generate(
     model: PipelineModel,
     data: Data,
-    output: options.Output = Path("peft_config.json"),
+    output: options.Output = None,
+    target: options.TargetFormat = "lycoris",
     samples: Samples = None,
     max_samples: MaxSamples = 2048,
     seed: Seed = 0,
@@ -127,22 +129,19 @@ def generate(
 
     The calibration is kept beside the configuration (NAME.calibration) and reused.
     """
-    options.plan_file_beside(output, template, force)
+    goal = Goal(target, output, template, force, as_json)
+    goal.check()
     job = _job(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
-    folder = output.with_suffix(".calibration")
+    folder = goal.path.with_suffix(".calibration")
     found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload)
     if not _is_main():
         return
     from lokr_weighting.architectures import empty_transformer
-    from lokr_weighting.cli.planning import write
     from lokr_weighting.data.pipelines import pipeline_folder
-    from lokr_weighting.records import stack_records
 
     transformer = empty_transformer(str(pipeline_folder(job.model, job.revision)))
-    rows = stack_records(list(found.records), chosen.tokens)
-    heatmaps = found.heatmaps(chosen.bins, chosen.tokens)
-    write(heatmaps, rows, transformer, job.model, chosen, budget, template, output, force, as_json)
+    write(found, transformer, job.model, chosen, budget, goal)
 
 
 def _job(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,22 @@ Model = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ConfigFile = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The LyCORIS configuration to write.")]
+Target = Literal["lycoris", "peft", "lora"]
+TargetFormat = Annotated[
+    Target,
+    typer.Option(
+        help="lycoris: one configuration file; peft: stock LoKr adapters' configurations; lora: "
+        "one stock LoRA configuration with the plan's parameters."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The LyCORIS configuration (peft_config.json), or the adapters' folder (adapter).",
+    ),
+]
 Budget = Annotated[
     str | None,
     typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
@@ -62,16 +77,6 @@ def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
     return checked(Recipe, data, "--set" if settings else "recipe")
 
 
-def plan_file_beside(output: Path, template: Path | None, force: bool) -> Path:
-    """The plan's file beside the output; refuses to replace what may be the user's own work."""
-    if output.is_dir():
-        raise LokrWeightingError(f"{output}: is a folder; give a file's name with --output")
-    plan_file = output.with_suffix(".plan.json")
-    if template and output.exists() and template.exists() and output.samefile(template):
-        raise LokrWeightingError(f"{output}: is the template; write to another file")
-    if output.exists() and not plan_file.exists() and not force:
-        raise LokrWeightingError(
-            f"{output}: exists and has no plan beside it, so it may be your own; "
-            "--force replaces it, --output writes elsewhere"
-        )
-    return plan_file
+def print_json(data: Any) -> None:
+    """Print data for scripts."""
+    typer.echo(json.dumps(data, indent=2))

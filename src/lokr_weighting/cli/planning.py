@@ -1,25 +1,20 @@
 """From a measurement to a configuration, and what configurations really do."""
 
-import json
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lokr_weighting.cli import options
+from lokr_weighting.cli.writing import NOT_EXACT, Goal, write
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from lokr_weighting.calibration import Calibration
     from lokr_weighting.heatmaps import Heatmaps
-    from lokr_weighting.plan import Plan
     from lokr_weighting.readback import Readback
     from lokr_weighting.recipe import Recipe
     from lokr_weighting.records import Records
-
-NOT_EXACT = 1
 
 
 def plan(
@@ -35,7 +30,8 @@ def plan(
         str | None,
         typer.Option(help="As for verify; by default the model that was measured."),
     ] = None,
-    output: options.Output = Path("peft_config.json"),
+    output: options.Output = None,
+    target: options.TargetFormat = "lycoris",
     budget: options.Budget = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
@@ -43,68 +39,20 @@ def plan(
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
-    """Turn a measurement into a plan and a LyCORIS configuration, and read it back.
+    """Turn a measurement into a plan and a trainer's configuration, and read it back.
 
     Writes the configuration and, beside it, the plan (NAME.plan.json).
     """
-    options.plan_file_beside(output, template, force)
+    goal = Goal(target, output, template, force, as_json)
+    goal.check()
     chosen = options.read_recipe(recipe, settings)
-    measured, samples = _measurement(records, calibration, heatmaps, reference, chosen)
-    name = model or reference or measured.model
+    measured = _measurement(records, calibration, heatmaps, reference, chosen)
+    name = model or reference or _model_of(measured)
     if name is None:
         raise LokrWeightingError("the measurement does not say its model; give --model")
     from lokr_weighting.architectures import empty_transformer
 
-    transformer = empty_transformer(name)
-    write(measured, samples, transformer, name, chosen, budget, template, output, force, as_json)
-
-
-def write(
-    measured: "Heatmaps",
-    samples: "Records | None",
-    transformer: "nn.Module",
-    model: str,
-    recipe: "Recipe",
-    budget: str | None,
-    template: Path | None,
-    output: Path,
-    force: bool,
-    as_json: bool,
-) -> "Plan":
-    """Plan, read the configuration back, and only then write it, the plan, and the table."""
-    from lokr_weighting.blocks import block_linears, block_names
-    from lokr_weighting.plan import make_plan, write_plan
-    from lokr_weighting.readback import differences_from_plan, read_back
-    from lokr_weighting.settle import judge
-    from lokr_weighting.targets.lycoris import config_of, read_config, write_config
-
-    plan_file = options.plan_file_beside(output, template, force)
-    made = make_plan(measured, transformer, recipe, budget, model)
-    if samples is not None:
-        linears, names = block_linears(transformer), block_names(transformer)
-        settled = judge(samples, linears, names, recipe, budget)
-        made = make_plan(measured, transformer, recipe, budget, model, settled)
-    config = config_of(made, read_config(template) if template else None)
-    readback = read_back(transformer, config)
-    differences = differences_from_plan(made, readback.made)
-    if not readback.exact or differences:
-        _refuse(readback, differences)
-    write_config(output, config)
-    write_plan(plan_file, made)
-    if as_json:
-        _print_json(made.model_dump(mode="json") | {"files": [str(output), str(plan_file)]})
-        return made
-    from lokr_weighting.tables import console, plan_table
-
-    out = console()
-    out.print(plan_table(made))
-    out.print(
-        f"Read back: LyCORIS {metadata.version('lycoris-lora')} makes all "
-        f"{len(readback.modules)} modules as planned "
-        f"({readback.made_parameters:,} trainable parameters)."
-    )
-    out.print(f"Wrote {output} and {plan_file}", soft_wrap=True, markup=False)
-    return made
+    write(measured, empty_transformer(name), name, chosen, budget, goal)
 
 
 def verify(
@@ -121,7 +69,7 @@ def verify(
     """
     readback = _read_back(config, model)
     if as_json:
-        _print_json(_readback_json(readback))
+        options.print_json(_readback_json(readback))
     else:
         from lokr_weighting.tables import console, readback_table
 
@@ -139,7 +87,9 @@ def inspect(
 
     if as_json:
         total = readback.made_parameters
-        _print_json({"parameters": total, "exact": readback.exact, "blocks": cost_rows(readback)})
+        options.print_json(
+            {"parameters": total, "exact": readback.exact, "blocks": cost_rows(readback)}
+        )
         return
     console().print(cost_table(readback))
     if not readback.exact:
@@ -170,11 +120,11 @@ def _measurement(
     heatmaps: Path | None,
     reference: str | None,
     recipe: "Recipe",
-) -> "tuple[Heatmaps, Records | None]":
-    """The heatmaps from whichever one was given, and their samples where there are any."""
+) -> "Calibration | Records | Heatmaps":
+    """The measurement from whichever one was given."""
     from lokr_weighting.calibration import read_calibration
     from lokr_weighting.heatmaps import load_reference, read_heatmaps
-    from lokr_weighting.records import heatmaps_of, read_records, stack_records
+    from lokr_weighting.records import read_records
 
     sources = (records, calibration, heatmaps, reference)
     given = [source for source in sources if source is not None]
@@ -183,19 +133,26 @@ def _measurement(
             "give exactly one of --records, --calibration, --heatmaps and --reference"
         )
     if records is not None:
-        found = read_records(records, recipe.tokens)
-        return heatmaps_of(found, recipe.bins), found
+        return read_records(records, recipe.tokens)
     if calibration is not None:
-        read = read_calibration(calibration)
-        rows = stack_records(list(read.records), recipe.tokens)
-        return read.heatmaps(recipe.bins, recipe.tokens), rows
+        return read_calibration(calibration)
     averaged = read_heatmaps(heatmaps) if heatmaps else load_reference(reference or "")
     if "bins" in recipe.model_fields_set and recipe.bins != averaged.bins:
         raise LokrWeightingError(
             f"bins = {recipe.bins}: heatmaps are already averaged, in {averaged.bins} bins; "
             "only records can be binned again"
         )
-    return averaged, None
+    return averaged
+
+
+def _model_of(measured: "Calibration | Records | Heatmaps") -> str | None:
+    """The model that was measured, where the measurement says."""
+    from lokr_weighting.calibration import Calibration
+    from lokr_weighting.heatmaps import Heatmaps
+
+    if isinstance(measured, Calibration):
+        return measured.settings.get("model")
+    return measured.model if isinstance(measured, Heatmaps) else None
 
 
 def _read_back(config: Path, model: str) -> "Readback":
@@ -206,17 +163,6 @@ def _read_back(config: Path, model: str) -> "Readback":
     from lokr_weighting.readback import read_back
 
     return read_back(empty_transformer(model), parsed)
-
-
-def _refuse(readback: "Readback", differences: list[str]) -> Never:
-    from lokr_weighting.tables import console, readback_table
-
-    errors = console(stderr=True)
-    errors.print(readback_table(readback))
-    for difference in differences[:20]:
-        errors.print(difference, markup=False)
-    errors.print("Nothing was written: LyCORIS would not train this plan.")
-    raise typer.Exit(NOT_EXACT)
 
 
 def _readback_json(readback: "Readback") -> dict[str, Any]:
@@ -231,7 +177,3 @@ def _readback_json(readback: "Readback") -> dict[str, Any]:
         "notes": list(readback.notes),
         "modules": [asdict(module) for module in readback.modules if module.status != "exact"],
     }
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2))

@@ -1,0 +1,58 @@
+"""The plan for trainers that only know LoRA: one stock configuration, a rank for each Linear."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from peft import LoraConfig
+
+from lokr_weighting.plan import LinearPlan, Plan
+
+
+def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
+    """One LoRA with the plan's parameters at the plan's places.
+
+    alpha is each Linear's rank, so that every scale is 1.
+
+    Args:
+        plan: the plan.
+        base_model: what the file calls the model.
+    """
+    found = ranks(plan)
+    common = Counter(found.values()).most_common(1)[0][0]
+    patterns = {f"^{re.escape(name)}": rank for name, rank in found.items() if rank != common}
+    return LoraConfig(
+        r=common,
+        lora_alpha=common,
+        rank_pattern=patterns,
+        alpha_pattern=dict(patterns),
+        target_modules=list(found),
+        base_model_name_or_path=base_model,
+    )
+
+
+def ranks(plan: Plan) -> dict[str, int]:
+    """Each Linear's rank: as many parameters as its LoKr has, as nearly as ranks allow.
+
+    What rounding leaves of the plan's parameters goes to the Linears that were cut most. Rank 1 is
+    always possible: a LoKr with w1 no larger than the Linear's smaller side never has fewer
+    parameters than in + out.
+    """
+    wanted = {linear: linear.parameters / _cost(linear) for linear in plan.linears}
+    found = {linear: int(rank) for linear, rank in wanted.items()}
+    left = plan.parameters - sum(rank * _cost(linear) for linear, rank in found.items())
+    for linear in sorted(found, key=lambda linear: found[linear] - wanted[linear]):
+        if found[linear] < wanted[linear] and _cost(linear) <= left:
+            found[linear] += 1
+            left -= _cost(linear)
+    return {linear.name: rank for linear, rank in found.items()}
+
+
+def write_lora_config(plan: Plan, folder: Path, base_model: str | None = None) -> None:
+    """Write the `adapter_config.json`, without weights."""
+    lora_config(plan, base_model).save_pretrained(str(folder))
+
+
+def _cost(linear: LinearPlan) -> int:
+    """Parameters of one rank."""
+    return linear.in_features + linear.out_features
