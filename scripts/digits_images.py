@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
@@ -74,8 +74,10 @@ def choose_evenly(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.lexsort((labels, turn))[:count]
 
 
-def write_folder(folder: Path, count: int, seed: int) -> None:
+def write_folder(folder: Path, count: int, seed: int, invert: bool = False) -> None:
     """Write ``count`` images and captions into ``folder``, each file in one step.
+
+    With ``invert``, black on white instead of white on black.
 
     Names depend only on the position, so a second run writes over the first.
     """
@@ -87,7 +89,8 @@ def write_folder(folder: Path, count: int, seed: int) -> None:
         unfinished = folder / f".{target.name}.part"
         unfinished.write_text(caption(labels[index]), encoding="utf-8")
         unfinished.replace(target.with_suffix(".txt"))
-        images[index].save(unfinished, format="PNG")
+        image = ImageOps.invert(images[index]) if invert else images[index]
+        image.save(unfinished, format="PNG")
         unfinished.replace(target.with_suffix(".png"))
 
 
@@ -97,9 +100,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write; made when missing")
     parser.add_argument("--count", type=int, default=200, help="number of images (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="which images are chosen (default 0)")
+    parser.add_argument("--invert", action="store_true", help="black on white")
     arguments = parser.parse_args()
     try:
-        write_folder(arguments.folder, arguments.count, arguments.seed)
+        write_folder(arguments.folder, arguments.count, arguments.seed, arguments.invert)
     except ValueError as error:
         parser.error(str(error))
     print(f"{arguments.count} images with captions in {arguments.folder}")

@@ -178,3 +178,30 @@ def test_a_mistake_is_one_clear_line_exit_code_2_and_nothing_written(
 
 def test_version_is_printed(cli: Cli) -> None:
     assert cli("--version").out.strip() == "0.1.0"
+
+
+def test_a_plan_is_written_for_peft_and_for_lora(cli: Cli, tmp_path: Path) -> None:
+    from lokr_weighting.targets.peft import read_configs
+
+    reference = ("plan", "--reference", "sd3.5-large", "--budget", "120M")
+    done = cli(*reference, "--target", "peft")
+    assert done.code == 0, done.err
+    assert "makes all 529 modules as planned" in done.out
+    configs = read_configs(tmp_path / "adapter")
+    assert sum(len(config.target_modules or ()) for config in configs.values()) <= 529
+    assert (tmp_path / "adapter.plan.json").exists()
+    assert not list((tmp_path / "adapter").glob("*/*.safetensors"))
+
+    done = cli(*reference, "--target", "lora", "--output", "lora")
+    assert done.code == 0, done.err
+    assert (
+        json.loads((tmp_path / "lora" / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    )
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file.txt").write_text("my own")
+    assert "may be your own" in cli(*reference, "--target", "peft", "--output", "mine").err
+    done = cli(*reference, "--target", "peft", "--output", "mine/file.txt")
+    assert "is a file; give a folder" in done.err
+    done = cli(*reference, "--target", "peft", "--template", "adapter.plan.json")
+    assert "--template is a LyCORIS configuration" in done.err

@@ -9,11 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
+from lycoris import create_lycoris_from_weights
 from PIL import Image, ImageOps
+from safetensors.torch import save_file
 
 from lokr_weighting.architectures import shipped_pipeline
 from lokr_weighting.readback import differences_from_plan
+from lokr_weighting.targets.conversion import lycoris_to_peft
+from lokr_weighting.targets.peft import load_lora_adapter
 from tests.plugin.runs import LYCORIS, MODULE, Trained, prepare, start, train
+from tests.targets.test_peft import output
+from tests.tiny_models import model_and_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +69,31 @@ def test_a_saved_adapter_names_its_plan(first: Trained) -> None:
     config = json.loads(first.metadata()["lycoris_config"])
     assert config["lokr_weighting"]["plan"] == first.plan.identity
     assert config["lokr_weighting"]["parameters"] == first.plan.parameters
+
+
+def test_a_saved_adapter_loads_in_diffusers(tmp_path: Path, first: Trained) -> None:
+    pipeline = json.loads(first.config_file.read_text())["pretrained_model_name_or_path"]
+    plain, by_lycoris, by_diffusers = (
+        SD3Transformer2DModel.from_pretrained(pipeline, subfolder="transformer") for _ in range(3)
+    )
+    # a few steps move little: make what was trained plain to see, in a file of the same layout
+    strong = tmp_path / "strong.safetensors"
+    save_file({name: tensor * 30 for name, tensor in first.tensors().items()}, strong)
+    network, _ = create_lycoris_from_weights(1.0, str(strong), by_lycoris)
+    network.apply_to()
+    lycoris_to_peft(strong, by_diffusers, tmp_path / "adapter")
+    load_lora_adapter(by_diffusers, tmp_path / "adapter")
+    _, inputs = model_and_inputs("sd3")
+    base, expected, found = (output(model, inputs) for model in (plain, by_lycoris, by_diffusers))
+    assert (expected - base).abs().max() > 1e-2
+    assert (found - expected).abs().max() < 1e-5
+    # in bfloat16, as SimpleTuner trains, both are rounded differently
+    halves = [output(model.bfloat16(), halved(inputs)) for model in (by_lycoris, by_diffusers)]
+    assert (halves[0] - halves[1]).float().norm() < 0.02 * expected.norm()
+
+
+def halved(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.bfloat16() for name, tensor in inputs.items()}
 
 
 def test_the_environment_works_too(tmp_path: Path, pipelines: Pipelines, images: Path) -> None:

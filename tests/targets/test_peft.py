@@ -1,4 +1,5 @@
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -159,6 +160,36 @@ def test_training_goes_on_from_a_saved_adapter(tmp_path: Path) -> None:
     second = trained(loaded, inputs)
     assert second[0] < first[-1]
     assert second[-1] < second[0]
+
+
+@pytest.mark.slow
+def test_two_processes_train_in_step() -> None:
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *command, "-m", "tests.ddp_peft"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["same"]
+    assert found["apart"] < 1e-4
+
+
+def test_adapters_of_another_plan_are_not_loaded_into_a_model(tmp_path: Path) -> None:
+    model, inputs = model_and_inputs("sd3")
+    fresh = copy.deepcopy(model)
+    wrapped = weighted.get_peft_model(model, plan_for(model))
+    trained(wrapped, inputs)
+    weighted.save_pretrained(wrapped, tmp_path / "adapter")
+    same = weighted.get_peft_model(copy.deepcopy(fresh), plan_for(fresh))
+    weighted.load_into(same, tmp_path / "adapter")
+    assert torch.equal(output(same, inputs), output(wrapped, inputs))
+    other = weighted.get_peft_model(fresh, plan_for(fresh, "uniform:4"))
+    with pytest.raises(LokrWeightingError, match=r"is of another plan|adapters, the model"):
+        weighted.load_into(other, tmp_path / "adapter")
 
 
 def test_state_dicts_hold_every_adapter() -> None:

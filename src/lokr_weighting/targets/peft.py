@@ -14,7 +14,13 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from peft import LoKrConfig, PeftModel, get_peft_model_state_dict
+from peft import (
+    LoKrConfig,
+    PeftModel,
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
+)
 from peft import get_peft_model as stock_get_peft_model
 from peft.tuners.lokr.layer import LoKrLayer, factorization
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -33,6 +39,7 @@ __all__ = [
     "configs",
     "get_peft_model",
     "load",
+    "load_into",
     "load_lora_adapter",
     "merge",
     "save_memory",
@@ -250,6 +257,33 @@ def load_lora_adapter(model: Any, folder: Path | str) -> list[str]:
         )
     model.set_adapters(list(found))
     return list(found)
+
+
+def load_into(model: nn.Module, folder: Path | str) -> None:
+    """Load saved adapters' tensors into a model that already has those adapters, e.g. to resume.
+
+    Args:
+        model: a model with weighted adapters of the same plan.
+        folder: what `save_pretrained` wrote.
+
+    Raises:
+        LokrWeightingError: the folder's adapters are not the model's.
+    """
+    names, own = saved_names(Path(folder)), adapter_names(model)
+    if names != own:
+        raise LokrWeightingError(f"{folder}: holds {len(names)} adapters, the model {len(own)}")
+    for name in names:
+        tensors = load_peft_weights(str(Path(folder) / name), device="cpu")
+        try:
+            outcome = set_peft_model_state_dict(model, tensors, adapter_name=name)
+        except RuntimeError as error:
+            raise LokrWeightingError(
+                f"{Path(folder) / name}: is of another plan: {error}"
+            ) from None
+        if outcome.unexpected_keys:
+            raise LokrWeightingError(
+                f"{Path(folder) / name}: is of another plan: {outcome.unexpected_keys[0]}"
+            )
 
 
 def merge(model: Any) -> nn.Module:
