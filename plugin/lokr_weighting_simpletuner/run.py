@@ -13,6 +13,7 @@ from lokr_weighting.blocks import block_linears, block_names
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.plan import Plan, make_plan, write_plan
 from lokr_weighting.readback import differences_from_plan
+from lokr_weighting.report import write_report
 from lokr_weighting.tables import as_text, plan_table
 from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config, write_config
 from lokr_weighting.targets.lycoris_network import adapted_tensors, network_tensors
@@ -22,7 +23,8 @@ from lokr_weighting_simpletuner.refusals import check_config
 from lokr_weighting_simpletuner.resuming import SAVED, Checkpoint, resumed_from
 from lokr_weighting_simpletuner.settings import Settings, read_settings
 
-FOLDER, CONFIG, PLAN = "lokr_weighting", "lycoris_config.json", "plan.json"
+FOLDER = "lokr_weighting"
+CONFIG, PLAN, REPORT = "lycoris_config.json", "plan.json", "report.html"
 MOST = 3  # differences that a message lists
 
 
@@ -142,6 +144,7 @@ class Run:
         if trainer.accelerator.is_main_process:
             write_config(folder / CONFIG, lycoris)
             write_plan(folder / PLAN, plan)
+            write_report(folder / REPORT, calibration, plan, model)
         trainer.accelerator.wait_for_everyone()
         for line in as_text(plan_table(plan)).splitlines():
             logger().info(line)
@@ -149,7 +152,7 @@ class Run:
             trainer,
             "completed",
             f"Planned {plan.parameters:,} parameters from {plan.measurement.samples} samples: "
-            f"{folder / PLAN}",
+            f"{folder / REPORT} shows it.",
         )
         if settings.measure_only:
             logger().warning(

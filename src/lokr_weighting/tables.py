@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from lokr_weighting.budget import BYTES_PER_PARAMETER
+from lokr_weighting.compare import Difference, Moved
 from lokr_weighting.plan import LinearPlan, Plan
 from lokr_weighting.readback import ModuleResult, Readback, label_of, parameters
 
 PIPE_WIDTH = 160
+SPLIT_COLUMNS = ("ff, modulation", "others")
 ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
 
 
@@ -35,30 +37,41 @@ def plan_table(plan: Plan) -> RenderableType:
     """One row a block: what was measured, the factor, the splits, and what they cost."""
     title = f"Plan for {escape(plan.model)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    for name in ("block", "image", "text", "contribution", "factor"):
-        table.add_column(name, justify="right")
-    table.add_column("ff, modulation")
-    table.add_column("others")
+    for name in block_columns(plan):
+        table.add_column(name, justify="left" if name in SPLIT_COLUMNS else "right")
+    for block, row in zip(plan.blocks, block_rows(plan), strict=True):
+        table.add_row(*row, style="bold" if block.critical else None)
+    return Group(table, *plan_remarks(plan))
+
+
+def block_columns(plan: Plan) -> list[str]:
+    """The columns of `block_rows`."""
     kept = ["kept"] if any(block.kept is not None for block in plan.blocks) else []
-    for name in ("parameters", "share", *kept):
-        table.add_column(name, justify="right")
+    measured = ["block", "image", "text", "contribution", "factor"]
+    return [*measured, *SPLIT_COLUMNS, "parameters", "share", *kept]
+
+
+def block_rows(plan: Plan) -> list[list[str]]:
+    """One row a block: what was measured, the factor, the splits, and what they cost."""
+    rows = []
     for index, block in enumerate(plan.blocks):
         linears = [linear for linear in plan.linears if linear.block == index]
         cost = plan.parameters_of(index)
-        table.add_row(
-            str(index),
-            _with_error(block.image, block.image_error, 4),
-            _with_error(block.text, block.text_error, 4),
-            _with_error(block.contribution, block.contribution_error, 3),
-            f"{block.factor}{'*' if block.critical else ''}",
-            _splits(linear for linear in linears if linear.base),
-            _splits(linear for linear in linears if not linear.base),
-            f"{cost:,}",
-            f"{cost / plan.parameters:.1%}",
-            *([] if block.kept is None else [f"{block.kept:.0%}"]),
-            style="bold" if block.critical else None,
+        rows.append(
+            [
+                str(index),
+                _with_error(block.image, block.image_error, 4),
+                _with_error(block.text, block.text_error, 4),
+                _with_error(block.contribution, block.contribution_error, 3),
+                f"{block.factor}{'*' if block.critical else ''}",
+                _splits(linear for linear in linears if linear.base),
+                _splits(linear for linear in linears if not linear.base),
+                f"{cost:,}",
+                f"{cost / plan.parameters:.1%}",
+                *([] if block.kept is None else [f"{block.kept:.0%}"]),
+            ]
         )
-    return Group(table, *plan_remarks(plan))
+    return rows
 
 
 def plan_remarks(plan: Plan) -> list[str]:
@@ -220,3 +233,41 @@ def _block_of(name: str) -> str:
     """`transformer_blocks.3.attn.to_q` -> `transformer_blocks.3`; outside blocks the first name."""
     parts = name.split(".")
     return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() else parts[0]
+
+
+def differences_table(found: Sequence[Difference]) -> RenderableType:
+    """The blocks and streams in which two measurements differ beyond chance."""
+    beyond = [each for each in found if each.beyond_chance]
+    if not beyond:
+        return f"No difference beyond chance in {len(found)} blocks and streams."
+    table = Table(title="Mean distances that differ beyond chance", title_justify="left")
+    for name in ("block", "stream", "A", "B", "B - A", "standard errors"):
+        table.add_column(name, justify="right")
+    for each in sorted(beyond, key=lambda each: -abs(each.z)):
+        table.add_row(
+            str(each.block),
+            each.stream,
+            f"{each.a:.4f}",
+            f"{each.b:.4f}",
+            f"{each.b - each.a:+.4f} ±{each.error:.4f}",
+            f"{each.z:+.1f}",
+        )
+    return table
+
+
+def moved_table(moved: Sequence[Moved]) -> RenderableType:
+    """The blocks that two plans treat differently."""
+    if not moved:
+        return "The plans are the same, split for split."
+    table = Table(title="What changes in the plan", title_justify="left")
+    for name in ("block", "factor A", "factor B", "parameters A", "parameters B"):
+        table.add_column(name, justify="right")
+    for each in moved:
+        table.add_row(
+            str(each.block),
+            str(each.factor_a),
+            str(each.factor_b),
+            f"{each.parameters_a:,}",
+            f"{each.parameters_b:,}",
+        )
+    return table

@@ -62,6 +62,8 @@ def test_one_flag_trains_and_saves_the_plans_splits(first: Trained) -> None:
     assert len({linear.split.label for linear in first.plan.linears}) > 1
     assert len(records(first).splitlines()) == FEW
     assert "Plan for" in first.log
+    page = (first.output / "lokr_weighting" / "report.html").read_text()
+    assert "makes all 81 modules as planned" in page
     assert len(first.losses) == 2
 
 

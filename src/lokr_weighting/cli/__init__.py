@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lokr_weighting.cli import calibrating, converting, planning
+from lokr_weighting.cli import calibrating, converting, planning, seeing
 from lokr_weighting.errors import LokrWeightingError
 
 USER_MISTAKE = 2
@@ -29,6 +29,8 @@ app.command()(planning.verify)
 app.command()(planning.inspect)
 app.command()(planning.heatmaps)
 app.command()(converting.convert)
+app.command()(seeing.report)
+app.command()(seeing.diff)
 
 
 @app.callback(invoke_without_command=True)

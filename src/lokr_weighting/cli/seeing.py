@@ -1,0 +1,110 @@
+"""Looking at measurements: a report, and two of them side by side."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.errors import LokrWeightingError
+
+if TYPE_CHECKING:
+    from lokr_weighting.calibration import Calibration
+
+CalibrationFolder = Annotated[Path, typer.Argument(help="A finished calibration's folder.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="As for plan; by default the model that was measured.")
+]
+
+
+def report(
+    calibration: Annotated[
+        Path | None, typer.Argument(help="A finished calibration's folder.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="A measurement that comes with the package: sd3.5-large.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan to show; by default the recipe's own is made.")
+    ] = None,
+    model: ModelOption = None,
+    budget: options.Budget = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """One page of figures and tables for a measurement and its plan; figures as PNG and SVG too."""
+    if (calibration is None) == (reference is None):
+        raise LokrWeightingError("give a calibration's folder or --reference")
+    if plan is not None and budget is not None:
+        raise LokrWeightingError("--budget is for a plan that is made; --plan gives a finished one")
+    if output.suffix != ".html":
+        raise LokrWeightingError(f"{output}: the report is a page; name it *.html")
+    from lokr_weighting.calibration import read_calibration
+    from lokr_weighting.heatmaps import load_reference
+    from lokr_weighting.plan import make_plan, read_plan
+    from lokr_weighting.report import model_of, write_report
+
+    measured = read_calibration(calibration) if calibration else load_reference(reference or "")
+    name = model or reference or (_model_of(measured) if calibration else None)  # pyright: ignore
+    shown = read_plan(plan) if plan else None
+    transformer = None if name is None else model_of(name)
+    if shown is None:
+        if transformer is None:
+            raise LokrWeightingError(
+                f"the model {name or ''} is not found, so no plan can be made: give --model or "
+                "--plan"
+            )
+        shown = make_plan(measured, transformer, budget=budget, name=name)
+    files = write_report(output, measured, shown, transformer)
+    typer.echo(f"Wrote {output} and {len(files) - 1} figures in {files[1].parent}")
+
+
+def diff(
+    a: CalibrationFolder,
+    b: CalibrationFolder,
+    model: ModelOption = None,
+    budget: options.Budget = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
+    as_json: options.Json = False,
+) -> None:
+    """Two calibrations side by side: where they differ beyond chance, and what that changes."""
+    from lokr_weighting.calibration import read_calibration
+    from lokr_weighting.compare import differences, moved_blocks
+    from lokr_weighting.plan import make_plan
+    from lokr_weighting.report import model_of
+    from lokr_weighting.tables import console, differences_table, moved_table
+
+    chosen = options.read_recipe(recipe, settings)
+    measured = [read_calibration(path) for path in (a, b)]
+    found = differences(*(each.heatmaps(chosen.bins, chosen.tokens) for each in measured))
+    name = model or _model_of(measured[0])
+    transformer = None if name is None else model_of(name)
+    moved = None
+    if transformer is not None:
+        moved = moved_blocks(*(make_plan(each, transformer, chosen, budget) for each in measured))
+    if as_json:
+        options.print_json(
+            {
+                "differences": [asdict(each) | {"z": each.z} for each in found],
+                "moved": None if moved is None else [asdict(each) for each in moved],
+            }
+        )
+        return
+    out = console()
+    for path, each in zip((a, b), measured, strict=True):
+        letter = "A" if path == a else "B"
+        out.print(
+            f"{letter}: {path}, {len(each.records)} samples of {_model_of(each)}", markup=False
+        )
+    out.print(differences_table(found))
+    if moved is None:
+        out.print(f"What it changes in the plan is not known: no model {name}; give --model")
+    else:
+        out.print(moved_table(moved))
+
+
+def _model_of(measured: "Calibration") -> str | None:
+    return measured.settings.get("model")
