@@ -90,7 +90,8 @@ def test_a_calibrations_report_shows_how_its_plan_settled(
     done = cli("report", calibrations["first"], "-o", "page.html")
     assert done.code == 0, done.err
     page = (tmp_path / "page.html").read_text()
-    assert "After 157 samples" in page or "After 160 samples" in page or "After 130 samples" in page
+    # the last judgement that the stop rule would have made: after 80, 100 and 130
+    assert "After 130 samples" in page
     assert (tmp_path / "page.figures" / "settling.png").exists()
     assert "lokr-weighting 0.1.0, torch" in page
     assert "±" in page

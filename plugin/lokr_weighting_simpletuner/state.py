@@ -26,7 +26,7 @@ def kept(trainer: Any) -> Iterator[None]:
         if backend.get("sampler") is not None
     ]
     with ExitStack() as stack:
-        stack.enter_context(_kept_random())
+        stack.enter_context(_kept_random(trainer.accelerator.device))
         stack.enter_context(_kept_attributes(trainer.model))
         for sampler in samplers:
             stack.enter_context(_kept_attributes(sampler))
@@ -41,10 +41,13 @@ def kept(trainer: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_random() -> Iterator[None]:
+def _kept_random(device: torch.device) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
+    # this process's own device alone: asking the others would open them
+    devices = [] if device.type == "cpu" else [device]
+    kind = device.type if devices else "cuda"
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=devices, device_type=kind):
             yield
     finally:
         random.setstate(python)
