@@ -4,9 +4,10 @@ Plain matplotlib figures: `figure.savefig("name.png")` or .svg. All colours can 
 colour-blind readers, and every axis says what it shows.
 """
 
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
@@ -18,6 +19,7 @@ from lokr_weighting.plan import Plan
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from lokr_weighting.ablation import Ablation
     from lokr_weighting.settle import Settled
 
 CLIP = 95
@@ -137,6 +139,62 @@ def settling_figure(judged: "Sequence[Settled]") -> Figure:
         ax.text(samples[-1], 100 * values[-1], f"  {name}", color=colour, va="center")
     ax.set(xlabel="samples", ylabel="resamples (%)", ylim=(-3, 103))
     ax.margins(x=0.25)
+    return figure
+
+
+def ablation_figure(found: "Ablation") -> Figure:
+    """What each strategy does to the loss, with standard errors."""
+    count = len(found.changes)
+    figure = Figure(figsize=(9, 1 + 0.25 * count), layout="constrained")
+    ax = figure.subplots()
+    labels = [each.strategy.label for each in found.changes]
+    changes = [each.change for each in found.changes]
+    errors = [each.error for each in found.changes]
+    ax.barh(range(count), changes, xerr=errors, color=BLUE, ecolor="black", capsize=2)
+    ax.set_yticks(range(count), labels)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(xlabel=f"change of the loss ± standard error (as it is: {found.loss:.3f})")
+    return figure
+
+
+def damage_figure(found: "Ablation") -> Figure:
+    """Each block's distance beside what skipping it costs, for each stream."""
+    damage = {
+        f"{each.strategy.path}.{each.strategy.first}": each
+        for each in found.changes
+        if each.strategy.kind == "skip" and each.strategy.first == each.strategy.last
+    }
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for ax, (stream, distances) in zip(
+        figure.subplots(1, 2, sharey=True),
+        (("image", found.image), ("text", found.text)),
+        strict=True,
+    ):
+        for index, (name, distance) in enumerate(zip(found.blocks, distances, strict=True)):
+            if name in damage and not np.isnan(distance):
+                each = damage[name]
+                ax.errorbar(distance, each.change, each.error, fmt="o", color=BLUE, ecolor="black")
+                ax.annotate(f" {index}", (distance, each.change))
+        ax.set(xlabel=f"{stream} stream: {DISTANCE}", ylabel="change of the loss when skipped")
+    return figure
+
+
+def contact_sheet(
+    rows: "Sequence[Sequence[Any]]", labels: Sequence[str], prompts: Sequence[str]
+) -> Figure:
+    """Images side by side: a row for each label, a column for each prompt."""
+    figure = Figure(figsize=(2.5 + 1.3 * len(prompts), 1.3 * len(rows)), layout="constrained")
+    axes = np.array(figure.subplots(len(rows), len(prompts), squeeze=False))
+    for row, label in enumerate(labels):
+        for column, prompt in enumerate(prompts):
+            ax = axes[row, column]
+            ax.imshow(rows[row][column])
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if row == 0:
+                ax.set_title(textwrap.fill(prompt, 20), fontsize=7)
+        axes[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     return figure
 
 

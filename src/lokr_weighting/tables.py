@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,6 +14,9 @@ from lokr_weighting.budget import BYTES_PER_PARAMETER
 from lokr_weighting.compare import Difference, Moved
 from lokr_weighting.plan import LinearPlan, Plan
 from lokr_weighting.readback import ModuleResult, Readback, label_of, parameters
+
+if TYPE_CHECKING:
+    from lokr_weighting.ablation import Ablation
 
 PIPE_WIDTH = 160
 SPLIT_COLUMNS = ("ff, modulation", "others")
@@ -269,5 +273,24 @@ def moved_table(moved: Sequence[Moved]) -> RenderableType:
             str(each.factor_b),
             f"{each.parameters_a:,}",
             f"{each.parameters_b:,}",
+        )
+    return table
+
+
+def ablation_table(found: "Ablation") -> RenderableType:
+    """What each strategy does to the loss."""
+    title = f"Loss as it is: {found.loss:.4f}; change when the blocks are run otherwise"
+    table = Table(title=title, title_justify="left")
+    table.add_column("strategy")
+    for name in ("change of the loss", "of the loss", "most at timesteps"):
+        table.add_column(name, justify="right")
+    for each in found.changes:
+        worst = int(each.by_bin.argmax())
+        bins = len(each.by_bin)
+        table.add_row(
+            each.strategy.label,
+            f"{each.change:+.4f} ±{each.error:.4f}",
+            f"{each.change / found.loss:+.0%}",
+            f"{worst / bins:.1f} to {(worst + 1) / bins:.1f} ({each.by_bin[worst]:+.3f})",
         )
     return table

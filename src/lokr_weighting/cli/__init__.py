@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lokr_weighting.cli import calibrating, converting, planning, seeing
+from lokr_weighting.cli import ablating, calibrating, converting, planning, seeing
 from lokr_weighting.errors import LokrWeightingError
 
 USER_MISTAKE = 2
@@ -31,6 +31,7 @@ app.command()(planning.heatmaps)
 app.command()(converting.convert)
 app.command()(seeing.report)
 app.command()(seeing.diff)
+app.command()(ablating.ablate)
 
 
 @app.callback(invoke_without_command=True)

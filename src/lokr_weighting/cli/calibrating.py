@@ -91,7 +91,7 @@ def calibrate(
     Interrupted, it resumes when run again; finished, it is reused. Under `accelerate launch -m
     lokr_weighting` every process takes its share.
     """
-    job = _job(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
+    job = job_of(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
     found, _ = _run(job, output, chosen, budget, samples, max_samples, device, offload)
     if _is_main():
@@ -131,7 +131,7 @@ def generate(
     """
     goal = Goal(target, output, template, force, as_json)
     goal.check()
-    job = _job(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
+    job = job_of(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
     folder = goal.path.with_suffix(".calibration")
     found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload)
@@ -144,7 +144,7 @@ def generate(
     write(found, transformer, job.model, chosen, budget, goal)
 
 
-def _job(
+def job_of(
     model: str,
     data: Path,
     seed: int,
@@ -155,6 +155,11 @@ def _job(
     revision: str | None,
     quantization: Path | None,
 ) -> "Job":
+    """The calibration job that the options describe.
+
+    Raises:
+        LokrWeightingError: the data is no folder, or the quantization file cannot be read.
+    """
     from lokr_weighting.files import read_json
 
     arguments = read_json(quantization) if quantization else None

@@ -142,6 +142,11 @@ class DatasetForward:
         distances = self.forward(sample, (sample.image, sample.crop), self._caption(sample))
         return measured_of(distances, self.blocks, [sample.timestep], index)[0]
 
+    def loss(self, index: int) -> float:
+        """One sample's flow-matching loss, with the same noise every time."""
+        sample = self.samples[index]
+        return float(self.forward.loss(sample, (sample.image, sample.crop), self._caption(sample)))
+
     def _caption(self, sample: Sample) -> str:
         return self.images.items[sample.image].captions[sample.caption]
 

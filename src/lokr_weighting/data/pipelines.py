@@ -256,9 +256,14 @@ class PipelineForward:
         self.way = way_of(type(self.pipeline).__name__)
         place_transformer(self.pipeline.transformer, encoder.device, offload)
 
-    @torch.no_grad()
     def __call__(self, sample: Sample, latents_key: Any, caption: str) -> Distances:
         """The distances of one sample, a batch of one."""
+        self.loss(sample, latents_key, caption)
+        return self.probe.take()
+
+    @torch.no_grad()
+    def loss(self, sample: Sample, latents_key: Any, caption: str) -> Tensor:
+        """Run one sample; its flow-matching loss, on the device."""
         device, scale = self.encoder.device, self.pipeline.vae_scale_factor
         clean = self.encoder.latents[latents_key]
         generator = torch.Generator().manual_seed(sample.noise_seed)
@@ -266,13 +271,16 @@ class PipelineForward:
         latents = ((1 - sample.timestep) * clean + sample.timestep * noise).to(device)
         _, channels, height, width = latents.shape
         if self.way.packed:
-            latents = self.pipeline._pack_latents(latents, 1, channels, height, width)
+            latents, clean = (
+                self.pipeline._pack_latents(each, 1, channels, height, width)
+                for each in (latents, clean)
+            )
         embeddings = self.encoder.embeddings[caption]
         if self.way.mask is not None:
             # AuraFlow's mask repeats each token's entry over the embedding's width
             tokens = embeddings["prompt_embeds"].shape[:2]
             self.probe.text_mask = embeddings[self.way.mask].reshape(*tokens, -1)[..., 0]
-        self.pipeline(
+        denoised = self.pipeline(
             latents=latents,
             height=height * scale,
             width=width * scale,
@@ -281,8 +289,10 @@ class PipelineForward:
             output_type="latent",
             **{name: value.to(device) for name, value in embeddings.items()},
             **self.way.call,
-        )
-        return self.probe.take()
+        ).images
+        # one step from t to 0 takes t times the predicted velocity away
+        missed = (denoised - clean.to(device)).float() / sample.timestep
+        return missed.square().mean()
 
 
 def place_transformer(transformer: torch.nn.Module, device: torch.device, offload: Offload) -> None:

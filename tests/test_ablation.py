@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lokr_weighting import LokrWeightingError
+from lokr_weighting.ablation import (
+    Ablation,
+    Change,
+    ablate_folder,
+    ranks_of_skipping,
+    standard_strategies,
+)
+from lokr_weighting.architectures import empty_transformer
+from lokr_weighting.data.dataset import Job
+from lokr_weighting.data.pipelines import Encoder, load_pipeline
+from lokr_weighting.draw import draw
+from lokr_weighting.strategies import Strategy
+from tests.conftest import Run
+from tests.tiny_pipelines import KINDS, build
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "digits_images.py"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    subprocess.run([sys.executable, str(SCRIPT), str(folder), "--count", "12"], check=True)
+    return folder
+
+
+def made_up(damage: list[float], image: list[float], text: list[float]) -> Ablation:
+    """An ablation in which skipping block i costs damage[i]."""
+    nothing = np.zeros(10)
+    changes = [
+        Change(Strategy("skip", "blocks", i, i), cost, 0.1, nothing, nothing)
+        for i, cost in enumerate(damage)
+    ]
+    names = tuple(f"blocks.{i}" for i in range(len(damage)))
+    return Ablation(names, 1.0, tuple(changes), np.array(image), np.array(text))
+
+
+def test_the_proxys_verdict_is_its_rank_correlation() -> None:
+    damage = [float(i) for i in range(10)]
+    image, text = ranks_of_skipping(made_up(damage, damage, [*damage[:-1][::-1], np.nan]))
+    assert (image.stream, image.blocks, text.blocks) == ("image", 10, 9)
+    assert image.rho == pytest.approx(1)
+    assert text.rho == pytest.approx(-1)
+    assert "predicted damage: blocks that turn it more are missed more" in image.verdict
+    assert "the wrong way" in text.verdict
+    # two swaps of neighbours among six: 1 - 6 * 4 / (6 * 35)
+    (mixed, _) = ranks_of_skipping(made_up(damage[:6], [1, 0, 2, 3, 5, 4], [1, 0, 2, 3, 5, 4]))
+    assert mixed.rho == pytest.approx(1 - 6 * 4 / 210)
+    assert -1 < mixed.low < mixed.rho < mixed.high < 1
+    chance = np.random.default_rng(0).permutation(10).tolist()
+    assert "did not predict" in ranks_of_skipping(made_up(damage, chance, chance))[0].verdict
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_runs_every_strategy(kind: str, tmp_path: Path, images: Path) -> None:
+    build(kind, tmp_path / kind)
+    strategies = standard_strategies(empty_transformer(str(tmp_path / kind)))
+    if kind == "auraflow":
+        strategies = [each for each in strategies if each.last > each.first][:4]
+    found = ablate_folder(
+        Job(str(tmp_path / kind), images, resolution=64), strategies, samples=20, device="cpu"
+    )
+    assert [each.strategy for each in found.changes] == strategies
+    assert np.isfinite([each.change for each in found.changes]).all()
+    assert all(each.error > 0 for each in found.changes)
+    assert found.loss > 0
+
+
+def test_the_loss_is_the_flow_matching_loss(tmp_path: Path, images: Path) -> None:
+    """Against the transformer called by hand, on Stable Diffusion 3."""
+    from lokr_weighting.data.images import open_image, to_array
+    from lokr_weighting.data.pipelines import PipelineForward
+    from lokr_weighting.probe import Probe
+
+    pipeline = load_pipeline(build("sd3", tmp_path / "sd3"), torch.float32)
+    encoder = Encoder(pipeline, torch.device("cpu"))
+    encoder.encode_image(0, torch.from_numpy(to_array(open_image(next(images.glob("*.png"))))))
+    encoder.encode_caption("a digit")
+    sample = draw(seed=0, index=3, bins=10, captions=[1])
+    with Probe(pipeline.transformer) as probe:
+        found = float(PipelineForward(encoder, probe).loss(sample, 0, "a digit"))
+    clean, embeddings = encoder.latents[0], encoder.embeddings["a digit"]
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(sample.noise_seed))
+    t = sample.timestep
+    with torch.no_grad():
+        velocity = pipeline.transformer(
+            hidden_states=(1 - t) * clean + t * noise,
+            timestep=torch.tensor([1000 * t]),
+            encoder_hidden_states=embeddings["prompt_embeds"],
+            pooled_projections=embeddings["pooled_prompt_embeds"],
+            return_dict=False,
+        )[0]
+    expected = (velocity - (noise - clean)).square().mean()
+    assert found == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_too_few_samples_and_impossible_orders_are_refused(tmp_path: Path, images: Path) -> None:
+    build("sd3", tmp_path / "sd3")
+    job = Job(str(tmp_path / "sd3"), images, resolution=64)
+    with pytest.raises(LokrWeightingError, match="at least 20"):
+        ablate_folder(job, samples=10, device="cpu")
+    # the last block hands no text on to the one that would come after it
+    backwards = [Strategy("reverse", "transformer_blocks", 0, 5)]
+    with pytest.raises(LokrWeightingError, match="cannot be run like this"):
+        ablate_folder(job, backwards, samples=20, device="cpu")
+
+
+@pytest.mark.slow
+def test_the_command_on_the_digits_model(
+    cli: Callable[..., Run], tmp_path: Path, images: Path
+) -> None:
+    options = ["--model", "digits", "--data", images, "--samples", "20"]
+    done = cli("ablate", *options, "--images", "2", "--resolution", "64", "-o", "out")
+    assert done.code == 0, done.err
+    assert "On this model and these data, the image stream's distance" in done.out
+    found = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    changes = {(each["kind"], each["first"], each["last"]): each for each in found["changes"]}
+    assert len(changes) == 16
+    # a trained model needs its blocks, the middle half more than any one of them
+    single = [changes["skip", i, i]["change"] for i in range(12)]
+    assert min(single) > 0
+    assert changes["skip", 3, 8]["change"] > max(single)
+    for name in ("ablation", "distance_and_damage", "contact_sheet"):
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert image.width > 400
