@@ -14,8 +14,11 @@ from lokr_weighting.ablation import (
     Ablation,
     Change,
     ablate_folder,
+    file_of,
     ranks_of_skipping,
+    read_ablation,
     standard_strategies,
+    write_ablation,
 )
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.data.dataset import Job
@@ -43,7 +46,7 @@ def made_up(damage: list[float], image: list[float], text: list[float]) -> Ablat
         for i, cost in enumerate(damage)
     ]
     names = tuple(f"blocks.{i}" for i in range(len(damage)))
-    return Ablation(names, 1.0, tuple(changes), np.array(image), np.array(text))
+    return Ablation("made up", 20, names, 1.0, tuple(changes), np.array(image), np.array(text))
 
 
 def test_the_proxys_verdict_is_its_rank_correlation() -> None:
@@ -60,6 +63,17 @@ def test_the_proxys_verdict_is_its_rank_correlation() -> None:
     assert -1 < mixed.low < mixed.rho < mixed.high < 1
     chance = np.random.default_rng(0).permutation(10).tolist()
     assert "did not predict" in ranks_of_skipping(made_up(damage, chance, chance))[0].verdict
+
+
+def test_a_file_reads_back_as_it_was(tmp_path: Path) -> None:
+    written = made_up([1.0, 2.0], [0.1, 0.2], [0.3, np.nan])
+    write_ablation(tmp_path / "ablation.json", written)
+    found = read_ablation(tmp_path / "ablation.json")
+    assert file_of(found) == file_of(written)
+    assert [each.strategy for each in found.changes] == [each.strategy for each in written.changes]
+    (tmp_path / "other.json").write_text('{"loss": 1}')
+    with pytest.raises(LokrWeightingError, match="key 'model' is missing"):
+        read_ablation(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,6 +145,13 @@ def test_the_command_on_the_digits_model(
     single = [changes["skip", i, i]["change"] for i in range(12)]
     assert min(single) > 0
     assert changes["skip", 3, 8]["change"] > max(single)
+    done = cli("calibrate", "--model", "digits", "--data", images, "--samples", "20")
+    assert done.code == 0, done.err
+    done = cli("report", "calibration", "--ablation", "out/ablation.json")
+    assert done.code == 0, done.err
+    page = (tmp_path / "report.html").read_text()
+    assert "What it costs to run blocks otherwise" in page
+    assert "On this model and these data, the text stream&#39;s distance" in page
     for name in ("ablation", "distance_and_damage", "contact_sheet"):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
             assert image.width > 400

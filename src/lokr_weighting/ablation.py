@@ -5,12 +5,13 @@ differences, with its standard error within timestep bins.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from lokr_weighting.architectures import empty_transformer
@@ -19,6 +20,8 @@ from lokr_weighting.data.dataset import DatasetForward, Job
 from lokr_weighting.data.folder import check_problems, find_images
 from lokr_weighting.data.pipelines import Offload, pipeline_folder
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_model, write_json
+from lokr_weighting.heatmaps import nulls
 from lokr_weighting.records import Record, bin_of, stack_records
 from lokr_weighting.strategies import Kind, Strategy, executed
 
@@ -51,6 +54,8 @@ class Ablation:
     """The loss as the model is, and what each strategy does to it.
 
     Attributes:
+        model: the model's name.
+        samples: how many samples every strategy saw.
         blocks: the model's blocks.
         loss: the mean loss as it is.
         changes: one for each strategy.
@@ -58,11 +63,99 @@ class Ablation:
         text: the same in the text stream, NaN where a block hands no text on.
     """
 
+    model: str
+    samples: int
     blocks: tuple[str, ...]
     loss: float
     changes: tuple[Change, ...]
     image: np.ndarray
     text: np.ndarray
+
+
+class ChangeEntry(BaseModel):
+    """One strategy in the file: a `Strategy`, and its `Change`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind
+    path: str
+    first: int
+    last: int
+    by: int | None = None
+    change: float
+    error: float
+    by_bin: list[float]
+    bin_error: list[float]
+
+
+class AblationFile(BaseModel):
+    """`ablation.json`; `text` is null where a block hands no text on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    model: str
+    samples: int
+    blocks: list[str]
+    loss: float
+    image: list[float]
+    text: list[float | None]
+    changes: list[ChangeEntry]
+
+
+def write_ablation(path: Path, found: Ablation) -> None:
+    """Write an ablation as JSON."""
+    write_json(path, file_of(found).model_dump(mode="json"))
+
+
+def read_ablation(path: Path) -> Ablation:
+    """Read an ablation's file.
+
+    Raises:
+        LokrWeightingError: missing, no JSON, or not an ablation's file.
+    """
+    file = read_model(path, AblationFile)
+    changes = (
+        Change(
+            Strategy(each.kind, each.path, each.first, each.last, each.by),
+            each.change,
+            each.error,
+            np.array(each.by_bin),
+            np.array(each.bin_error),
+        )
+        for each in file.changes
+    )
+    return Ablation(
+        file.model,
+        file.samples,
+        tuple(file.blocks),
+        file.loss,
+        tuple(changes),
+        np.array(file.image),
+        np.array(file.text, dtype=float),
+    )
+
+
+def file_of(found: Ablation) -> AblationFile:
+    """The file's content."""
+    return AblationFile(
+        model=found.model,
+        samples=found.samples,
+        blocks=list(found.blocks),
+        loss=found.loss,
+        image=found.image.tolist(),
+        text=nulls(found.text),
+        changes=[
+            ChangeEntry(
+                **asdict(each.strategy),
+                change=each.change,
+                error=each.error,
+                by_bin=each.by_bin.tolist(),
+                bin_error=each.bin_error.tolist(),
+            )
+            for each in found.changes
+        ],
+    )
 
 
 @dataclass(frozen=True)
@@ -166,6 +259,8 @@ def ablate_folder(
     stacked = stack_records(records)
     bins = bin_of(stacked.timesteps, BINS)
     return Ablation(
+        job.model,
+        samples,
         names,
         float(base.mean()),
         tuple(

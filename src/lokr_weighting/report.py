@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,17 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from lokr_weighting.ablation import Ablation, ranks_of_skipping
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.blocks import block_linears, block_names
 from lokr_weighting.calibration import SUMMARY, Calibration, Summary
 from lokr_weighting.collect import Stop
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.figures import (
+    ablation_figure,
     combined_figure,
     contributions_figure,
+    damage_figure,
     factors_figure,
     settling_figure,
     streams_figure,
@@ -61,7 +64,12 @@ class Picture:
     figure: Figure
 
 
-def pictures(heatmaps: Heatmaps, plan: Plan, judged: Sequence[Settled] = ()) -> list[Picture]:
+def pictures(
+    heatmaps: Heatmaps,
+    plan: Plan,
+    judged: Sequence[Settled] = (),
+    ablation: Ablation | None = None,
+) -> list[Picture]:
     """Every figure of a report, in its order."""
     found = [
         Picture(
@@ -102,6 +110,23 @@ def pictures(heatmaps: Heatmaps, plan: Plan, judged: Sequence[Settled] = ()) -> 
             settling_figure(judged),
         )
         found.append(settling)
+    if ablation is not None:
+        verdicts = " ".join(rank.verdict for rank in ranks_of_skipping(ablation))
+        found += [
+            Picture(
+                "ablation",
+                "What it costs to run blocks otherwise",
+                f"The change of the training loss on {ablation.samples} samples, each with the "
+                "same noise in every row.",
+                ablation_figure(ablation),
+            ),
+            Picture(
+                "distance_and_damage",
+                "Did distance predict damage?",
+                f"Each block's distance beside what skipping it costs. {verdicts}",
+                damage_figure(ablation),
+            ),
+        ]
     return found
 
 
@@ -130,7 +155,11 @@ def judgements(calibration: Calibration, model: "nn.Module", plan: Plan) -> list
 
 
 def write_report(
-    path: Path, measured: Calibration | Heatmaps, plan: Plan, model: "nn.Module | None" = None
+    path: Path,
+    measured: Calibration | Heatmaps,
+    plan: Plan,
+    model: "nn.Module | None" = None,
+    ablation: Ablation | None = None,
 ) -> list[Path]:
     """Write the page and, beside it, every figure as PNG and SVG.
 
@@ -139,6 +168,8 @@ def write_report(
         measured: what the plan was made from.
         plan: the plan.
         model: the transformer, on the meta device too; without it the plan is not read back.
+        ablation: what it costs to run the blocks otherwise; it is set beside the measurement's
+            distances.
 
     Returns:
         the files.
@@ -156,10 +187,15 @@ def write_report(
             f"the measurement has {heatmaps.block_count} blocks, the plan {len(plan.blocks)}: "
             "they are of different models"
         )
+    if ablation is not None:
+        if ablation.blocks != tuple(block.name for block in plan.blocks):
+            raise LokrWeightingError(f"the ablation is of another model ({ablation.model})")
+        means = (heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0))
+        ablation = replace(ablation, image=means[0], text=means[1])
     judged = []
     if isinstance(measured, Calibration) and model is not None:
         judged = judgements(measured, model, plan)
-    drawn = pictures(heatmaps, plan, judged)
+    drawn = pictures(heatmaps, plan, judged, ablation)
     page = _template().render(
         title=f"Where {plan.model} works",
         summary=_summary(plan, judged),

@@ -44,9 +44,13 @@ def ablate(
         raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
     from rich.progress import Progress
 
-    from lokr_weighting.ablation import ablate_folder, ranks_of_skipping
+    from lokr_weighting.ablation import (
+        ablate_folder,
+        file_of,
+        ranks_of_skipping,
+        write_ablation,
+    )
     from lokr_weighting.cli.progress import quiet_libraries
-    from lokr_weighting.files import write_json
     from lokr_weighting.tables import ablation_table, console
 
     quiet_libraries()
@@ -60,43 +64,19 @@ def ablate(
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     ranks = ranks_of_skipping(found)
-    write_json(output / "ablation.json", _as_json(found))
+    write_ablation(output / "ablation.json", found)
     _draw(found, output)
     if images:
         _draw_sheet(found, job.model, data, images, seed, resolution, device, output)
     if as_json:
-        options.print_json(_as_json(found))
+        verdicts = [rank.verdict for rank in ranks]
+        options.print_json(file_of(found).model_dump(mode="json") | {"verdicts": verdicts})
         return
     out = console()
     out.print(ablation_table(found))
     for rank in ranks:
         out.print(rank.verdict, markup=False)
     out.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
-
-
-def _as_json(found: "Ablation") -> dict[str, object]:
-    from dataclasses import asdict
-
-    from lokr_weighting.ablation import ranks_of_skipping
-    from lokr_weighting.heatmaps import nulls
-
-    return {
-        "blocks": list(found.blocks),
-        "loss": found.loss,
-        "image": found.image.tolist(),
-        "text": nulls(found.text),
-        "changes": [
-            asdict(each.strategy)
-            | {
-                "change": each.change,
-                "error": each.error,
-                "by_bin": each.by_bin.tolist(),
-                "bin_error": each.bin_error.tolist(),
-            }
-            for each in found.changes
-        ],
-        "ranks": [asdict(each) | {"verdict": each.verdict} for each in ranks_of_skipping(found)],
-    }
 
 
 def _draw(found: "Ablation", output: Path) -> None:

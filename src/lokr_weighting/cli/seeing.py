@@ -30,6 +30,9 @@ def report(
     ] = None,
     model: ModelOption = None,
     budget: options.Budget = None,
+    ablation: Annotated[
+        Path | None, typer.Option(help="An ablation.json, to set damage beside distance.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
         "report.html"
     ),
@@ -41,6 +44,7 @@ def report(
         raise LokrWeightingError("--budget is for a plan that is made; --plan gives a finished one")
     if output.suffix != ".html":
         raise LokrWeightingError(f"{output}: the report is a page; name it *.html")
+    from lokr_weighting.ablation import read_ablation
     from lokr_weighting.calibration import read_calibration
     from lokr_weighting.heatmaps import load_reference
     from lokr_weighting.plan import make_plan, read_plan
@@ -57,7 +61,8 @@ def report(
                 "--plan"
             )
         shown = make_plan(measured, transformer, budget=budget, name=name)
-    files = write_report(output, measured, shown, transformer)
+    costs = read_ablation(ablation) if ablation else None
+    files = write_report(output, measured, shown, transformer, costs)
     typer.echo(f"Wrote {output} and {len(files) - 1} figures in {files[1].parent}")
 
 
