@@ -76,6 +76,7 @@ def test_a_file_reads_back_as_it_was(tmp_path: Path) -> None:
         read_ablation(tmp_path / "other.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_runs_every_strategy(kind: str, tmp_path: Path, images: Path) -> None:
     build(kind, tmp_path / kind)

@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "digits_images.py"
 FIGURES = {"streams", "combined", "factors", "contributions"}
 
 
+@pytest.mark.slow
 def test_the_reference_becomes_one_page_without_network(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", "--reference", "sd3.5-large", "-o", "page.html")
     assert done.code == 0, done.err
