@@ -1,12 +1,11 @@
 """The calibration inside a run: reuse a finished one, or measure the run's own batches."""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from lokr_weighting.blocks import block_linears, block_names
@@ -20,7 +19,6 @@ from lokr_weighting.calibration import (
 )
 from lokr_weighting.collect import Collector, Stop, measured_of
 from lokr_weighting.draw import stratified_timestep
-from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
 from lokr_weighting.probe import Probe
 from lokr_weighting.recipe import Recipe
@@ -29,6 +27,7 @@ from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_i
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.settings import Settings
 from lokr_weighting_simpletuner.state import kept
+from lokr_weighting_simpletuner.together import from_main, raise_together, tried
 
 FOLDERS = "calibration-"
 
@@ -48,7 +47,7 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
     """
     model = trainer.model.get_trained_component()
     main = trainer.accelerator.is_main_process
-    what, finished = _from_main(main, _look_around, trainer, settings, recipe, folder)
+    what, finished = from_main(main, _look_around, trainer, settings, recipe, folder)
     collector = partial(
         Collector,
         blocks=block_names(model),
@@ -68,7 +67,7 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
     found = collector()
     own = _own_folder(folder, name_of(found.settings), settings.reuse)
     try:
-        before = _from_main(main, _open, found, own)
+        before = from_main(main, _open, found, own)
         found.resume(before)
         if before:
             logger().info(f"Resuming the calibration in {own} after {found.count} samples.")
@@ -122,8 +121,8 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
     with kept(trainer), Probe(trainer.model.get_trained_component()) as probe, _bar() as bar:
         batches = Batches(trainer, seed)
         while not collector.enough():
-            raw, error = _tried(batches.draw)
-            _raise_together(error)
+            raw, error = tried(batches.draw)
+            raise_together(error)
             sizes = gather_object([size_of(raw)])
             first, target = position, collector.stop.next_check(position + 1, bins)
             position = min(position + sum(sizes), target)
@@ -134,43 +133,16 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
                 max(stratified_timestep(seed, number + row, bins), SMALLEST)
                 for row in range(size_of(raw))
             ]
-            distances, error = _tried(run_batch, trainer, probe, raw, timesteps)
-            _raise_together(error)
+            distances, error = tried(run_batch, trainer, probe, raw, timesteps)
+            raise_together(error)
             # in the order of the processes, which is that of the samples
             found = gather_object(measured_of(distances, collector.blocks, timesteps, number))
             new = found[collector.count - first : position - first]
-            _raise_together(_tried(collector.add, new)[1])
+            raise_together(tried(collector.add, new)[1])
             bar.total = collector.next_check
             bar.update(collector.count - bar.n)
             settled = collector.settled
             bar.set_postfix_str("" if settled is None else f"{settled.near:.0%} settled")
-
-
-def _tried(do: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
-    """What it gives, or the error: the other processes must hear of it before it is raised."""
-    try:
-        return do(*args), None
-    except Exception as error:
-        return None, error
-
-
-def _raise_together(error: Exception | None) -> None:
-    """Raise this process's error; where only another process has one, say so."""
-    texts = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
-    if error is not None:
-        raise error
-    for process, text in enumerate(texts):
-        if text is not None:
-            raise LokrWeightingError(f"process {process} failed: {text}")
-
-
-def _from_main(main: bool, do: Callable[..., Any], *args: Any) -> Any:
-    """What the first process finds, in all of them."""
-    found, error = _tried(do, *args) if main else (None, None)
-    _raise_together(error)
-    shared = [found]
-    broadcast_object_list(shared)
-    return shared[0]
 
 
 def _bar() -> Any:

@@ -22,6 +22,7 @@ from lokr_weighting_simpletuner.measuring import calibrate_run
 from lokr_weighting_simpletuner.refusals import check_config
 from lokr_weighting_simpletuner.resuming import SAVED, Checkpoint, resumed_from
 from lokr_weighting_simpletuner.settings import Settings, read_settings
+from lokr_weighting_simpletuner.together import from_main, tried
 
 FOLDER = "lokr_weighting"
 CONFIG, PLAN, REPORT = "lycoris_config.json", "plan.json", "report.html"
@@ -141,11 +142,14 @@ class Run:
         wrong = differences_from_plan(plan, network_tensors(model, lycoris))
         if wrong:
             raise LokrWeightingError(f"LyCORIS would not make what was planned: {_listed(wrong)}")
-        if trainer.accelerator.is_main_process:
-            write_config(folder / CONFIG, lycoris)
-            write_plan(folder / PLAN, plan)
-            write_report(folder / REPORT, calibration, plan, model)
-        trainer.accelerator.wait_for_everyone()
+        main = trainer.accelerator.is_main_process
+        from_main(main, write_config, folder / CONFIG, lycoris)
+        from_main(main, write_plan, folder / PLAN, plan)
+        if main:
+            # a run need not stop for want of a picture
+            _, error = tried(write_report, folder / REPORT, calibration, plan, model)
+            if error is not None:
+                logger().warning(f"The report could not be written: {error}")
         for line in as_text(plan_table(plan)).splitlines():
             logger().info(line)
         _announce(
@@ -166,9 +170,8 @@ class Run:
     def _go_on(self, trainer: Any, checkpoint: Checkpoint) -> None:
         """Use the checkpoint's configuration, from a place where it outlives the checkpoint."""
         kept = Path(trainer.config.output_dir) / FOLDER / f"resumed_{CONFIG}"
-        if trainer.accelerator.is_main_process:
-            write_config(kept, read_config(checkpoint.config))
-        trainer.accelerator.wait_for_everyone()
+        lycoris = read_config(checkpoint.config)
+        from_main(trainer.accelerator.is_main_process, write_config, kept, lycoris)
         trainer.config.lycoris_config = str(kept)
         logger().info(
             f"Going on from {checkpoint.folder} with its own configuration (plan "
