@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 
 from lokr_weighting import LokrWeightingError
+from lokr_weighting.ablating import ablate_folder, standard_strategies
 from lokr_weighting.ablation import (
     Ablation,
     Change,
-    ablate_folder,
     file_of,
     ranks_of_skipping,
     read_ablation,
-    standard_strategies,
     write_ablation,
 )
 from lokr_weighting.architectures import empty_transformer

@@ -181,7 +181,7 @@ def test_version_is_printed(cli: Cli) -> None:
 
 
 def test_a_plan_is_written_for_peft_and_for_lora(cli: Cli, tmp_path: Path) -> None:
-    from lokr_weighting.targets.peft import read_configs
+    from lokr_weighting.targets.peft_layout import read_configs
 
     reference = ("plan", "--reference", "sd3.5-large", "--budget", "120M")
     done = cli(*reference, "--target", "peft")

@@ -16,7 +16,7 @@ from lokr_weighting import make_plan, read_plan, write_plan
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.blocks import block_linears
 from lokr_weighting.targets.conversion import peft_to_lycoris
-from lokr_weighting.targets.peft import saved_names
+from lokr_weighting.targets.peft_layout import saved_names
 from tests.conftest import Run, random_heatmaps
 from tests.tiny_pipelines import build
 

@@ -15,7 +15,8 @@ from lokr_weighting import LokrWeightingError, Plan, Recipe, make_plan
 from lokr_weighting.blocks import block_names
 from lokr_weighting.readback import differences_from_plan
 from lokr_weighting.targets import peft as weighted
-from lokr_weighting.targets.peft import made_tensors, read_configs
+from lokr_weighting.targets.peft import made_tensors
+from lokr_weighting.targets.peft_layout import read_configs
 from tests.conftest import random_heatmaps
 from tests.tiny_models import model_and_inputs
 

@@ -44,12 +44,8 @@ def ablate(
         raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
     from rich.progress import Progress
 
-    from lokr_weighting.ablation import (
-        ablate_folder,
-        file_of,
-        ranks_of_skipping,
-        write_ablation,
-    )
+    from lokr_weighting.ablating import ablate_folder
+    from lokr_weighting.ablation import file_of, ranks_of_skipping, write_ablation
     from lokr_weighting.cli.progress import quiet_libraries
     from lokr_weighting.tables import ablation_table, console
 
@@ -96,7 +92,7 @@ def _draw_sheet(
     device: str | None,
     output: Path,
 ) -> None:
-    from lokr_weighting.ablation import images_of
+    from lokr_weighting.ablating import images_of
     from lokr_weighting.data.folder import find_images
     from lokr_weighting.figures import contact_sheet
 

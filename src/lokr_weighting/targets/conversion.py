@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.splits import Split
-from lokr_weighting.targets.peft import (
+from lokr_weighting.targets.peft_layout import (
     FULL_MATRIX_RANK,
     PEFT_PREFIX,
     read_configs,
