@@ -66,6 +66,15 @@ def test_every_module_gets_the_plans_split(kind: str) -> None:
     assert all("lokr_" in name for name in trainable)
 
 
+def test_a_plan_of_another_model_is_refused() -> None:
+    plan = plan_for(model_and_inputs("sd3")[0])
+    model, _ = model_and_inputs("flux")
+    for way in (weighted.get_peft_model, weighted.add_adapter):
+        with pytest.raises(LokrWeightingError, match="there and not in this Flux"):
+            way(model, plan)
+    assert not hasattr(model, "peft_config")
+
+
 def test_a_new_adapter_changes_nothing() -> None:
     model, inputs = model_and_inputs("sd3")
     before = output(model, inputs)

@@ -50,15 +50,19 @@ def ablate(
     from lokr_weighting.tables import ablation_table, console
 
     quiet_libraries()
-    with Progress(console=console(stderr=True)) as progress:
-        task = progress.add_task("running", total=None)
-        found = ablate_folder(
-            job,
-            samples=samples,
-            device=device,
-            offload=offload,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    try:
+        with Progress(console=console(stderr=True)) as progress:
+            task = progress.add_task("running", total=None)
+            found = ablate_folder(
+                job,
+                samples=samples,
+                device=device,
+                offload=offload,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted: nothing was written", err=True)
+        raise typer.Exit(calibrating.INTERRUPTED) from None
     ranks = ranks_of_skipping(found)
     write_ablation(output / "ablation.json", found)
     _draw(found, output)

@@ -63,8 +63,9 @@ def get_peft_model(model: nn.Module, plan: Plan, **options: Any) -> PeftModel:
         options: other arguments of peft's LoKrConfig.
 
     Raises:
-        LokrWeightingError: peft would not make what was planned.
+        LokrWeightingError: the plan is of another model, or peft would not make what was planned.
     """
+    _check_fits(plan, model)
     wrapped: PeftModel | None = None
     found = configs(plan, **options)
     for name, config in found.items():
@@ -90,8 +91,9 @@ def add_adapter(model: Any, plan: Plan, **options: Any) -> list[str]:
         the adapters' names.
 
     Raises:
-        LokrWeightingError: peft would not make what was planned.
+        LokrWeightingError: the plan is of another model, or peft would not make what was planned.
     """
+    _check_fits(plan, model)
     found = configs(plan, **options)
     for name, config in found.items():
         model.add_adapter(config, adapter_name=name)
@@ -257,6 +259,20 @@ def _activate(model: PeftModel, names: list[str], **options: Any) -> None:
     """Make several adapters active; PeftModel's own set_adapter takes one name."""
     tuner: Any = model.base_model
     tuner.set_adapter(names, **options)
+
+
+def _check_fits(plan: Plan, model: nn.Module) -> None:
+    sizes = {
+        name: (module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    for linear in plan.linears:
+        if sizes.get(linear.name) != (linear.out_features, linear.in_features):
+            raise LokrWeightingError(
+                f"the plan is for {plan.model}: {linear.name} is a Linear({linear.in_features}, "
+                f"{linear.out_features}) there and not in this {type(model).__name__}"
+            )
 
 
 def _check_made(plan: Plan, model: nn.Module) -> None:
