@@ -61,6 +61,15 @@ class Ablation:
     image: np.ndarray
     text: np.ndarray
 
+    @property
+    def damage(self) -> dict[str, Change]:
+        """What skipping a block alone does, by the block's name."""
+        return {
+            f"{each.strategy.path}.{each.strategy.first}": each
+            for each in self.changes
+            if each.strategy.kind == "skip" and each.strategy.first == each.strategy.last
+        }
+
 
 class ChangeEntry(BaseModel):
     """One strategy in the file: a `Strategy`, and its `Change`."""
@@ -188,15 +197,11 @@ def ranks_of_skipping(ablation: Ablation) -> list[Rank]:
     The interval is Fisher's with the standard error of Bonett and Wright, "Sample size requirements
     for estimating Pearson, Kendall and Spearman correlations", 2000.
     """
-    damage = {
-        f"{each.strategy.path}.{each.strategy.first}": each.change
-        for each in ablation.changes
-        if each.strategy.kind == "skip" and each.strategy.first == each.strategy.last
-    }
+    damage = ablation.damage
     found = []
     for stream, distances in (("image", ablation.image), ("text", ablation.text)):
         pairs = [
-            (distance, damage[name])
+            (distance, damage[name].change)
             for name, distance in zip(ablation.blocks, distances, strict=True)
             if name in damage and not np.isnan(distance)
         ]

@@ -160,11 +160,7 @@ def ablation_figure(found: "Ablation") -> Figure:
 
 def damage_figure(found: "Ablation") -> Figure:
     """Each block's distance beside what skipping it costs, for each stream."""
-    damage = {
-        f"{each.strategy.path}.{each.strategy.first}": each
-        for each in found.changes
-        if each.strategy.kind == "skip" and each.strategy.first == each.strategy.last
-    }
+    damage = found.damage
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     for ax, (stream, distances) in zip(
         figure.subplots(1, 2, sharey=True),

@@ -47,7 +47,7 @@ def plan(
     goal.check()
     chosen = options.read_recipe(recipe, settings)
     measured = _measurement(records, calibration, heatmaps, reference, chosen)
-    name = model or reference or _model_of(measured)
+    name = model or reference or model_of_measured(measured)
     if name is None:
         raise LokrWeightingError("the measurement does not say its model; give --model")
     from lokr_weighting.architectures import empty_transformer
@@ -145,7 +145,7 @@ def _measurement(
     return averaged
 
 
-def _model_of(measured: "Calibration | Records | Heatmaps") -> str | None:
+def model_of_measured(measured: "Calibration | Records | Heatmaps") -> str | None:
     """The model that was measured, where the measurement says."""
     from lokr_weighting.calibration import Calibration
     from lokr_weighting.heatmaps import Heatmaps

@@ -2,15 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lokr_weighting.cli import options
+from lokr_weighting.cli.planning import model_of_measured
 from lokr_weighting.errors import LokrWeightingError
-
-if TYPE_CHECKING:
-    from lokr_weighting.calibration import Calibration
 
 CalibrationFolder = Annotated[Path, typer.Argument(help="A finished calibration's folder.")]
 ModelOption = Annotated[
@@ -51,7 +49,7 @@ def report(
     from lokr_weighting.report import model_of, write_report
 
     measured = read_calibration(calibration) if calibration else load_reference(reference or "")
-    name = model or reference or (_model_of(measured) if calibration else None)  # pyright: ignore
+    name = model or reference or model_of_measured(measured)
     shown = read_plan(plan) if plan else None
     transformer = None if name is None else model_of(name)
     if shown is None:
@@ -85,7 +83,7 @@ def diff(
     chosen = options.read_recipe(recipe, settings)
     measured = [read_calibration(path) for path in (a, b)]
     found = differences(*(each.heatmaps(chosen.bins, chosen.tokens) for each in measured))
-    name = model or _model_of(measured[0])
+    name = model or model_of_measured(measured[0])
     transformer = None if name is None else model_of(name)
     moved = None
     if transformer is not None:
@@ -102,14 +100,11 @@ def diff(
     for path, each in zip((a, b), measured, strict=True):
         letter = "A" if path == a else "B"
         out.print(
-            f"{letter}: {path}, {len(each.records)} samples of {_model_of(each)}", markup=False
+            f"{letter}: {path}, {len(each.records)} samples of {model_of_measured(each)}",
+            markup=False,
         )
     out.print(differences_table(found))
     if moved is None:
         out.print(f"What it changes in the plan is not known: no model {name}; give --model")
     else:
         out.print(moved_table(moved))
-
-
-def _model_of(measured: "Calibration") -> str | None:
-    return measured.settings.get("model")
