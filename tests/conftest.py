@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 # small tensors on shared cores: more threads than free cores only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,6 +39,34 @@ def random_heatmaps(blocks: int, seed: int = 0, bins: int = 10, without_text: in
     if without_text:
         text[:, -without_text:] = np.nan
     return Heatmaps(image, text)
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Tiny random pipelines, each built once."""
+    from tests import tiny_pipelines  # imports diffusers, which not every test needs
+
+    root = tmp_path_factory.mktemp("pipelines")
+
+    def folder(kind: str) -> Path:
+        path = root / kind
+        return path if path.exists() else tiny_pipelines.build(kind, path)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight small images of several sizes, two captions each."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(8):
+        pixels = rng.integers(0, 255, (64 + 8 * i, 100 - 4 * i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        rows += [{"file_name": f"{i}.png", "text": f"{word} circle {i}"} for word in ("a", "the")]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
 
 
 @dataclass(frozen=True)

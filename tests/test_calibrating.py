@@ -10,43 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lokr_weighting import Job, LokrWeightingError, Recipe, Stop, calibrate, calibrate_folder
-from lokr_weighting.calibration import NOT_FINITE, RECORDS, read_calibration
+from lokr_weighting.calibration import NOT_FINITE, RECORDS, SIMILARITY, read_calibration
 from lokr_weighting.data.pipelines import WAYS, load_pipeline
+from lokr_weighting.similarity import similarity_of
 from tests import tiny_pipelines
 from tests.conftest import Run
 from tests.tiny_models import model_and_inputs
 
 SHORT = Stop(samples=20)
-
-
-@pytest.fixture(scope="module")
-def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Tiny random pipelines, each built once."""
-    root = tmp_path_factory.mktemp("pipelines")
-
-    def folder(kind: str) -> Path:
-        path = root / kind
-        return path if path.exists() else tiny_pipelines.build(kind, path)
-
-    return folder
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight small images of several sizes, two captions each."""
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(8):
-        pixels = rng.integers(0, 255, (64 + 8 * i, 100 - 4 * i, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows += [{"file_name": f"{i}.png", "text": f"{word} circle {i}"} for word in ("a", "the")]
-    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return folder
 
 
 def job(pipeline: Path, images: Path, **options: object) -> Job:
@@ -107,7 +81,7 @@ def test_the_studys_own_loader_reads_the_records(
 
 
 def command(pipeline: Path, images: Path, output: Path, samples: int) -> list[str]:
-    arguments = ["--model", pipeline, "--data", images, "--output", output]
+    arguments = ["--model", pipeline, "--data", images, "--output", output, "--similarity"]
     arguments += ["--resolution", 64, "--samples", samples]
     return ["-m", "lokr_weighting", "calibrate", *map(str, arguments)]
 
@@ -128,8 +102,10 @@ def test_killed_and_resumed_the_records_are_bit_identical(
     process.wait()
     assert 7 <= records(killed).count(b"\n") < 200
     assert not (killed / "calibration.json").exists()
-    calibrate_folder(job(pipelines("sd3"), images), killed, stop=Stop(samples=200))
+    this = job(pipelines("sd3"), images)
+    calibrate_folder(this, killed, stop=Stop(samples=200), similarity=True)
     assert records(killed) == records(whole)
+    assert (killed / SIMILARITY).read_bytes() == (whole / SIMILARITY).read_bytes()
     assert (
         read_calibration(killed).heatmaps().identity == read_calibration(whole).heatmaps().identity
     )
@@ -161,13 +137,15 @@ def test_two_processes_measure_what_one_does(
     pipelines: Callable[[str], Path], images: Path, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    calibrate_folder(job(pipelines("auraflow"), images), one, stop=Stop(samples=30))
+    this = job(pipelines("auraflow"), images)
+    calibrate_folder(this, one, stop=Stop(samples=30), similarity=True)
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
     subprocess.run(
         [sys.executable, *launch, *command(pipelines("auraflow"), images, two, 30)], check=True
     )
     assert json.loads((two / "calibration.json").read_text())["processes"] == 2
     assert records(two) == records(one)
+    assert (two / SIMILARITY).read_bytes() == (one / SIMILARITY).read_bytes()
 
 
 def test_it_stops_when_the_plan_is_settled(
@@ -344,8 +322,9 @@ def test_a_loop_of_ones_own_is_calibrated_without_changing_the_model() -> None:
             timestep=t * 1000,
         )
 
-    calibration = calibrate(model, batches, forward, stop=Stop(samples=30))
+    calibration = calibrate(model, batches, forward, stop=Stop(samples=30), similarity=True)
     assert len(calibration.records) == 30
+    assert similarity_of(calibration).image.shape == (6, 6)
     assert sorted(int(t * 10) for t in times[:10]) == list(range(10))
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lokr_weighting import LokrWeightingError, Probe, blocks, register_family
 from lokr_weighting.blocks import BlockList, Family, Streams, blocks_of
+from lokr_weighting.directions import COMPARED
 from tests.test_angles import reference
 from tests.tiny_models import model_and_inputs
 
@@ -166,7 +167,7 @@ def test_the_forward_itself_is_not_changed_by_a_bit() -> None:
     model, inputs = model_and_inputs("flux")
     with torch.no_grad():
         bare = model(**inputs).sample
-        with Probe(model):
+        with Probe(model, similarity=True):
             assert torch.equal(model(**inputs).sample, bare)
 
 
@@ -187,7 +188,7 @@ def test_no_number_is_read_back_while_the_model_runs() -> None:
     model, inputs = model_and_inputs("sd3")
     with torch.no_grad(), CountDeviceWaits() as bare:
         model(**inputs)
-    with Probe(model) as probe, torch.no_grad(), CountDeviceWaits() as probed:
+    with Probe(model, similarity=True) as probe, torch.no_grad(), CountDeviceWaits() as probed:
         model(**inputs)
         probe.take()
     assert probed.reads == bare.reads
@@ -203,13 +204,14 @@ def peak_bytes(way: Callable[[], object]) -> int:
     return max(itertools.accumulate(event.nbytes() for event in changes))
 
 
+@pytest.mark.parametrize("similarity", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_probe_holds_at_most_two_activations_more(dtype: torch.dtype) -> None:
+def test_the_probe_holds_at_most_two_activations_more(dtype: torch.dtype, similarity: bool) -> None:
     torch.manual_seed(0)
-    width, tokens = 256, 1024
+    width, tokens, blocks = 256, 1024, 6
     model = SD3Transformer2DModel(
         sample_size=64,
-        num_layers=6,
+        num_layers=blocks,
         num_attention_heads=4,
         caption_projection_dim=width,
         joint_attention_dim=width,
@@ -225,7 +227,7 @@ def test_the_probe_holds_at_most_two_activations_more(dtype: torch.dtype) -> Non
     }
 
     def probed() -> None:
-        with Probe(model) as probe:
+        with Probe(model, similarity) as probe:
             model(**inputs)
             probe.take()
 
@@ -233,7 +235,8 @@ def test_the_probe_holds_at_most_two_activations_more(dtype: torch.dtype) -> Non
         model(**inputs)
         bare = peak_bytes(lambda: model(**inputs))
         more = peak_bytes(probed) - bare
-    assert more <= 2 * tokens * width * dtype.itemsize
+    compared = 2 * blocks * COMPARED * width * 4 if similarity else 0
+    assert more <= 2 * tokens * width * dtype.itemsize + compared
 
 
 def test_positional_arguments_are_found_by_name() -> None:

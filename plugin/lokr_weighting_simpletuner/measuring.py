@@ -57,6 +57,7 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
         budget=settings.budget,
         stop=Stop(samples=settings.samples, most=settings.max_samples),
         processes=trainer.accelerator.num_processes,
+        similarity=settings.similarity,
     )
     for path, measured in finished:
         found = collector()
@@ -118,7 +119,8 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
     """
     accelerator, bins = trainer.accelerator, collector.recipe.bins
     position = 0
-    with kept(trainer), Probe(trainer.model.get_trained_component()) as probe, _bar() as bar:
+    model = trainer.model.get_trained_component()
+    with kept(trainer), Probe(model, collector.similarity) as probe, _bar() as bar:
         batches = Batches(trainer, seed)
         while not collector.enough():
             raw, error = tried(batches.draw)
@@ -133,6 +135,7 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
                 max(stratified_timestep(seed, number + row, bins), SMALLEST)
                 for row in range(size_of(raw))
             ]
+            probe.samples = range(number, number + len(timesteps))
             distances, error = tried(run_batch, trainer, probe, raw, timesteps)
             raise_together(error)
             # in the order of the processes, which is that of the samples

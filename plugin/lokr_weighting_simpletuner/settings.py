@@ -56,6 +56,11 @@ class Settings(BaseModel):
     reuse: bool = Field(
         True, description="Plan from a finished calibration of the same model and data."
     )
+    similarity: bool = Field(
+        False,
+        description="Gather the similarity of every pair of blocks in the same pass; the report "
+        "shows it, with the groups of blocks.",
+    )
     measure_only: bool = Field(
         False,
         description="Measure, plan and write the files, but train the run's own LyCORIS "

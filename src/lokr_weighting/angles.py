@@ -42,14 +42,15 @@ def angular_distance(u: Tensor, v: Tensor) -> Tensor:
 
 def _angles(u: Tensor, v: Tensor) -> Tensor:
     """Half the angle for each row, in radians."""
-    unit_u, unit_v = _unit(u), _unit(v)
+    unit_u, unit_v = unit_rows(u), unit_rows(v)
     apart = torch.linalg.vector_norm(unit_u.sub_(unit_v), dim=-1)
     # u - v + 2 v = u + v, without a third copy
     together = torch.linalg.vector_norm(unit_u.add_(unit_v, alpha=2), dim=-1)
     return torch.atan2(apart, together)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
+    """The rows, (..., width), at length 1 in float32, a copy; zeros stay zeros."""
     rows = rows.to(torch.float32, copy=True)
     length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     return rows.div_(length.clamp_min_(torch.finfo(torch.float32).tiny))

@@ -1,6 +1,6 @@
 """Which modules of a model are its blocks: one row of a table for each family of models."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -180,6 +180,14 @@ def blocks_of(model: "nn.Module") -> list[Block]:
 def block_names(model: "nn.Module") -> list[str]:
     """The blocks' names in the order they run."""
     return [block.name for block in blocks_of(model)]
+
+
+def places_in_lists(names: Sequence[str]) -> dict[str, list[int]]:
+    """Each list's name -> its blocks' places among all blocks, in the order they run."""
+    lists: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        lists.setdefault(name.rpartition(".")[0], []).append(place)
+    return lists
 
 
 def block_linears(model: "nn.Module") -> list[BlockLinear]:

@@ -33,6 +33,7 @@ def calibrate_folder(
     stop: Stop | None = None,
     device: str | None = None,
     offload: Offload = "none",
+    similarity: bool = False,
     on_progress: Progress = lambda *_: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Calibration, Settled | None]:
@@ -48,6 +49,8 @@ def calibrate_folder(
         stop: when to stop.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         offload: as for `PipelineForward`.
+        similarity: gather the similarity of every pair of blocks too; `output` may hold a
+            calibration without, whose samples are then run once more.
         on_progress: told how it goes.
         say: called with what a user should know.
 
@@ -86,6 +89,7 @@ def calibrate_folder(
         skipped={problem.name: problem.reason for problem in images.problems},
         on_progress=on_progress,
         processes=state.num_processes,
+        similarity=similarity,
     )
     if state.is_main_process:
         collector.folder = Folder(output, collector.settings)
@@ -99,7 +103,7 @@ def calibrate_folder(
             rest = [index for index in indices if index >= collector.count]
             blocks, settings = tuple(collector.blocks), collector.settings
             with DatasetForward(
-                job, folder, images, settings, blocks, rest, where, offload
+                job, folder, images, settings, blocks, rest, where, offload, similarity
             ) as forward:
                 broken = gather_object(list(forward.broken.values()))
                 collector.skipped |= {problem.name: problem.reason for problem in broken}
@@ -131,6 +135,7 @@ def calibrate(
     stop: Stop | None = None,
     seed: int = 0,
     text_mask: Callable[[Any], Tensor] | None = None,
+    similarity: bool = False,
     on_progress: Progress = lambda *_: None,
 ) -> Calibration:
     """Calibrate with a training loop's own batches and forward; kept in memory.
@@ -145,6 +150,7 @@ def calibrate(
         stop: when to stop.
         seed: decides the timesteps; what else is random is the caller's.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
+        similarity: gather the similarity of every pair of blocks too.
         on_progress: told how it goes.
 
     Raises:
@@ -168,7 +174,7 @@ def calibrate(
     endless = _endless(batches)
     model.eval()
     try:
-        with Probe(model) as probe, torch.no_grad():
+        with Probe(model, similarity) as probe, torch.no_grad():
             while not collector.enough():
                 target = collector.next_target()
                 while collector.count < target:
@@ -178,6 +184,7 @@ def calibrate(
                     timesteps = [
                         stratified_timestep(seed, first + i, recipe.bins) for i in range(size)
                     ]
+                    probe.samples = range(first, first + size)
                     probe.text_mask = None if text_mask is None else text_mask(batch)
                     forward(model, batch, torch.tensor(timesteps, device=device))
                     found = measured_of(probe.take(), collector.blocks, timesteps, first)

@@ -1,7 +1,8 @@
 """The calibration folder: records appended one by one, and what is needed to resume exactly.
 
 `settings.json` is written first and says what the records are of, `records.jsonl` grows sample by
-sample, `not_finite.jsonl` names samples with NaN or Inf, `calibration.json` is written last.
+sample, `not_finite.jsonl` names samples with NaN or Inf, `similarity.jsonl` holds the similarity of
+every pair of blocks where it was asked for, `calibration.json` is written last.
 """
 
 import json
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,13 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked, read_json, read_model, write_json
 from lokr_weighting.heatmaps import Heatmaps
+from lokr_weighting.pairs import Pairs, line_of, parse_pairs
 from lokr_weighting.records import Record, Tokens, heatmaps_of, parse_record, stack_records
 
-RECORDS, NOT_FINITE = "records.jsonl", "not_finite.jsonl"
+RECORDS, NOT_FINITE, SIMILARITY = "records.jsonl", "not_finite.jsonl", "similarity.jsonl"
 SETTINGS, SUMMARY = "settings.json", "calibration.json"
 LOCK = ".lock"
 Settings = Mapping[str, Any]
 """What a calibration is of: model, dataset, seed, ...; JSON values, equal or not the same."""
+Parsed = TypeVar("Parsed")
 
 
 class NotFinite(BaseModel):
@@ -99,6 +102,11 @@ class Calibration:
         )
 
     @property
+    def has_similarity(self) -> bool:
+        """Whether the similarity of every pair of blocks was gathered."""
+        return any(record.pairs is not None for record in self.records)
+
+    @property
     def not_finite_by_block(self) -> dict[str, int]:
         """How many samples each block made NaN or Inf first."""
         return dict(Counter(each.block for each in self.not_finite))
@@ -113,6 +121,7 @@ class Folder:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.path = path
+        self._written: set[tuple[str, int | None]] = set()
         if path.exists() and not path.is_dir():
             raise LokrWeightingError(f"{path}: is a file; a folder for the calibration is wanted")
         if path.exists() and not (path / SETTINGS).exists() and set(_names(path)) - {LOCK}:
@@ -136,15 +145,24 @@ class Folder:
 
     def read(self) -> list[Measured]:
         """What was measured before, in the order of the samples; a line cut short is removed."""
-        return _read_measured(self.path, repair=True)
+        pairs = _read_pairs(self.path, repair=True)
+        measured = _read_measured(self.path, pairs, repair=True)
+        self._written = {(name, each.sample) for each in measured for name in _lines_of(each)}
+        # also of a sample whose record was not written any more
+        self._written |= {(SIMILARITY, sample) for sample in pairs}
+        return measured
 
     def append(self, measured: Sequence[Measured]) -> None:
-        """Add samples; on disk when this returns."""
-        for name, kind in ((RECORDS, Record), (NOT_FINITE, NotFinite)):
-            lines = "".join(_line(each) for each in measured if isinstance(each, kind))
+        """Add samples, in so far as the files lack them; on disk when this returns."""
+        for name in (SIMILARITY, RECORDS, NOT_FINITE):
+            lines = [
+                _lines_of(each)[name]
+                for each in measured
+                if name in _lines_of(each) and (name, each.sample) not in self._written
+            ]
             if lines:
                 with (self.path / name).open("a", encoding="utf-8") as file:
-                    file.write(lines)
+                    file.writelines(lines)
                     file.flush()
                     os.fsync(file.fileno())
 
@@ -171,7 +189,7 @@ def read_calibration(folder: Path) -> Calibration:
             else f"{folder}: holds no calibration"
         )
     summary = read_model(folder / SUMMARY, Summary)
-    measured = _read_measured(folder, repair=False)
+    measured = _read_measured(folder, _read_pairs(folder, repair=False), repair=False)
     return Calibration(
         summary.settings,
         summary.blocks,
@@ -192,8 +210,14 @@ def _check_same(path: Path, before: Settings, now: Settings) -> None:
             )
 
 
-def _line(each: Measured) -> str:
-    return each.line if isinstance(each, Record) else each.model_dump_json() + "\n"
+def _lines_of(each: Measured) -> dict[str, str]:
+    """A sample's line in each file that holds one of it."""
+    if isinstance(each, NotFinite):
+        return {NOT_FINITE: each.model_dump_json() + "\n"}
+    lines = {RECORDS: each.line}
+    if each.pairs is not None and each.sample is not None:
+        lines[SIMILARITY] = line_of(each.sample, each.pairs)
+    return lines
 
 
 def _parse_not_finite(line: bytes, where: str) -> NotFinite:
@@ -204,18 +228,25 @@ def _names(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir()]
 
 
-def _read_measured(folder: Path, repair: bool) -> list[Measured]:
-    """Both files' samples in order; `repair` removes a last line that was cut short."""
+def _read_pairs(folder: Path, repair: bool) -> dict[int, Pairs]:
+    """Each sample's pairs; `repair` removes a last line that was cut short."""
+    return dict(_read_lines(folder / SIMILARITY, parse_pairs, repair))
+
+
+def _read_measured(folder: Path, pairs: dict[int, Pairs], repair: bool) -> list[Measured]:
+    """The other files' samples in order, with their pairs."""
+    records = _read_lines(folder / RECORDS, parse_record, repair)
     measured: list[Measured] = [
-        *_read_lines(folder / RECORDS, parse_record, repair),
+        *(
+            each.with_pairs(pairs[each.sample]) if each.sample in pairs else each
+            for each in records
+        ),
         *_read_lines(folder / NOT_FINITE, _parse_not_finite, repair),
     ]
     return sorted(measured, key=lambda each: -1 if each.sample is None else each.sample)
 
 
-def _read_lines(
-    path: Path, parse: Callable[[bytes, str], Measured], repair: bool
-) -> list[Measured]:
+def _read_lines(path: Path, parse: Callable[[bytes, str], Parsed], repair: bool) -> list[Parsed]:
     if not path.exists():
         return []
     data = path.read_bytes()

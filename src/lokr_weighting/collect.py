@@ -18,6 +18,7 @@ from lokr_weighting.calibration import (
 )
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.heatmaps import nulls
+from lokr_weighting.pairs import Pairs
 from lokr_weighting.probe import Distances
 from lokr_weighting.recipe import Recipe
 from lokr_weighting.records import Record, stack_records
@@ -71,6 +72,7 @@ class Collector:
         skipped: images left out -> why.
         on_progress: called after every addition with (samples, the next judgement, the last one).
         processes: how many measure together.
+        similarity: whether every record must have the similarity of every pair of blocks.
     """
 
     blocks: Sequence[str]
@@ -83,8 +85,10 @@ class Collector:
     skipped: dict[str, str] = field(default_factory=dict)
     on_progress: Callable[[int, int, Settled | None], None] = lambda *_: None
     processes: int = 1
+    similarity: bool = False
     measured: list[Measured] = field(default_factory=list)
     settled: Settled | None = None
+    _before: Sequence[Measured] = ()
 
     def __post_init__(self) -> None:
         fewest = 2 * self.recipe.bins
@@ -107,11 +111,17 @@ class Collector:
         return self.stop.next_check(self.count, self.recipe.bins)
 
     def resume(self, measured: Sequence[Measured]) -> None:
-        """Take over what an earlier run measured: the samples from 0 on without a gap."""
+        """Take over what an earlier run measured: the samples from 0 on without a gap.
+
+        Where similarity is wanted and a sample lacks it, that sample and those behind it are
+        measured once more.
+        """
         for place, each in enumerate(measured):
-            if each.sample != place:
+            lacking = self.similarity and isinstance(each, Record) and each.pairs is None
+            if each.sample != place or lacking:
                 break
             self.measured.append(each)
+        self._before = measured
         self._check_finite()
 
     def add(self, measured: Sequence[Measured]) -> None:
@@ -157,7 +167,8 @@ class Collector:
         return self.settled is not None and self.settled.near >= self.stop.share
 
     def finish(self) -> Calibration:
-        """The calibration; its summary is written to the folder."""
+        """The calibration, with all that was measured before; its summary goes to the folder."""
+        self.measured += self._before[self.count :]
         failed = [each for each in self.measured if isinstance(each, NotFinite)]
         calibration = Calibration(
             self.settings,
@@ -212,16 +223,17 @@ def measured_of(
         if broken.any():
             found.append(NotFinite(sample=first + row, block=blocks[int(broken.argmax())]))
             continue
-        found.append(
-            Record(
-                timestep=timestep,
-                hidden_states=_numbers(distances.image[row]),
-                encoder_hidden_states=_with_text(distances.text[row], distances.has_text),
-                hidden_states_last=_numbers(distances.image_last[row]),
-                encoder_hidden_states_last=_with_text(distances.text_last[row], distances.has_text),
-                sample=first + row,
-            )
+        record = Record(
+            timestep=timestep,
+            hidden_states=_numbers(distances.image[row]),
+            encoder_hidden_states=_with_text(distances.text[row], distances.has_text),
+            hidden_states_last=_numbers(distances.image_last[row]),
+            encoder_hidden_states_last=_with_text(distances.text_last[row], distances.has_text),
+            sample=first + row,
         )
+        if distances.image_pairs is not None and distances.text_pairs is not None:
+            record = record.with_pairs(Pairs(distances.image_pairs[row], distances.text_pairs[row]))
+        found.append(record)
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ROUND, SAMPLE, CROP = range(3)
+ROUND, SAMPLE, CROP, TOKENS = range(4)
 """What a random stream is for: keeps the streams of one seed apart."""
 
 
@@ -83,3 +83,8 @@ def draw(
 def crop_rng(seed: int, image: int, crop: int) -> np.random.Generator:
     """The random generator that places one crop of one image."""
     return np.random.default_rng([seed, CROP, image, crop])
+
+
+def token_rng(index: int) -> np.random.Generator:
+    """The random generator that chooses which tokens of a sample are compared between blocks."""
+    return np.random.default_rng([0, TOKENS, index])

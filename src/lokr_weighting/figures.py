@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from lokr_weighting.heatmaps import Heatmaps
 from lokr_weighting.plan import Plan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from lokr_weighting.ablation import Ablation
     from lokr_weighting.settle import Settled
+    from lokr_weighting.similarity import Similarity
 
 CLIP = 95
 COLOURS = "viridis"
@@ -139,6 +141,7 @@ def settling_figure(judged: "Sequence[Settled]") -> Figure:
         ax.text(samples[-1], 100 * values[-1], f"  {name}", color=colour, va="center")
     ax.set(xlabel="samples", ylabel="resamples (%)", ylim=(-3, 103))
     ax.margins(x=0.25)
+    ax.spines[["top", "right"]].set_visible(False)  # the labels may reach beyond
     return figure
 
 
@@ -173,6 +176,41 @@ def damage_figure(found: "Ablation") -> Figure:
                 ax.errorbar(distance, each.change, each.error, fmt="o", color=BLUE, ecolor="black")
                 ax.annotate(f" {index}", (distance, each.change))
         ax.set(xlabel=f"{stream} stream: {DISTANCE}", ylabel="change of the loss when skipped")
+    return figure
+
+
+def similarity_figure(found: "Similarity") -> Figure:
+    """The similarity of every pair of blocks, for each stream, with the groups framed."""
+    streams = [
+        (stream, matrix)
+        for stream, matrix in (("image", found.image), ("text", found.text))
+        if not np.isnan(matrix).all()
+    ]
+    several = len({each.path for each in found.groupings}) > 1
+    lowest = min(np.nanmin(matrix) for _, matrix in streams)
+    figure = Figure(figsize=(6.5 * len(streams), 6.5), layout="constrained")
+    for ax, (stream, matrix) in zip(
+        np.array(figure.subplots(1, len(streams), squeeze=False))[0], streams, strict=True
+    ):
+        image = ax.imshow(matrix, cmap=COLOURS, vmin=lowest, vmax=1, interpolation="nearest")
+        every = -(-len(matrix) // TICKS)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_ticks(range(0, len(matrix), every))
+        ax.set(xlabel="block", ylabel="block")
+        ax.set_title(f"{stream} stream", loc="left", pad=2)
+        named = []
+        for path, first, last, name in found.groups_of(stream):
+            corner, side = first - 0.5, last - first + 1
+            for colour, width in (("white", 3), ("black", 1)):
+                frame = Rectangle((corner, corner), side, side, fill=False)
+                frame.set(edgecolor=colour, linewidth=width)
+                ax.add_patch(frame)
+            named.append(((first + last) / 2, f"{name} ({path})" if several else name))
+        upper = ax.secondary_xaxis("top")
+        upper.set_xticks([place for place, _ in named], [name for _, name in named], rotation=45)
+        for label in upper.get_xticklabels():
+            label.set(ha="left", fontsize=8)
+        figure.colorbar(image, ax=ax, label="mean cosine similarity", shrink=0.7)
     return figure
 
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lokr_weighting.angles import angular_distance
 from lokr_weighting.blocks import Block, blocks_of, family_of
+from lokr_weighting.directions import Directions
 from lokr_weighting.errors import LokrWeightingError
 
 
@@ -23,7 +24,8 @@ class Distances:
 
     `image` and `text` average every real token, `image_last` and `text_last` are the last token's
     (the SD3.5-Large study's). Text is NaN where a block hands no text on (`has_text` is False);
-    any other NaN is a hidden state that was not finite.
+    any other NaN is a hidden state that was not finite. Where it was asked for, the two `*_pairs`
+    are the similarity of every pair of blocks, (batch, pairs) as in `Pairs`.
     """
 
     image: np.ndarray
@@ -31,6 +33,8 @@ class Distances:
     image_last: np.ndarray
     text_last: np.ndarray
     has_text: np.ndarray
+    image_pairs: np.ndarray | None = None
+    text_pairs: np.ndarray | None = None
 
     @property
     def not_finite(self) -> np.ndarray:
@@ -69,9 +73,13 @@ class Probe:
 
     Args:
         model: a transformer of a known family (see `register_family`).
+        similarity: gather the similarity of every pair of blocks too, from a few tokens of each
+            stream that are kept until `take`.
 
     Attributes:
         blocks: the model's blocks, in the order of the distances.
+        samples: the forward's samples by number, where similarity is gathered; they decide which
+            tokens are compared.
         text_mask: which caption tokens are real, (batch, tokens) of bool; set it before a forward
             where it is known, and padding is left out of the text's mean. Tokens that the model
             puts in front of the caption count as real.
@@ -80,14 +88,17 @@ class Probe:
         LokrWeightingError: the model's family is not known.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, similarity: bool = False) -> None:
         self.model = model
+        self.similarity = similarity
         self.blocks = blocks_of(model)
+        self.samples: Sequence[int] | None = None
         self.text_mask: Tensor | None = None
         self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
         self._found: dict[str, Tensor] = {}
         self._has_text: dict[str, bool] = {}
         self._text_tokens: int | None = None
+        self._image_directions, self._text_directions = Directions(), Directions()
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -146,16 +157,23 @@ class Probe:
         tensors = [self._found[block.name] for block in self.blocks]
         device = tensors[0].device
         stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
-        has_text = np.array([self._has_text[block.name] for block in self.blocks])
-        self._clear()
         image, image_last, text, text_last = stacked.cpu().numpy()
-        return Distances(image, text, image_last, text_last, has_text)
+        names = [block.name for block in self.blocks]
+        has_text = np.array([self._has_text[name] for name in names])
+        pairs = ()
+        if self.similarity:
+            both = (self._image_directions, self._text_directions)
+            pairs = (each.take(names, len(image)) for each in both)
+        found = Distances(image, text, image_last, text_last, has_text, *pairs)
+        self._clear()
+        return found
 
     def _clear(self) -> None:
         self._entered.clear()
         self._found.clear()
         self._has_text.clear()
         self._text_tokens = None
+        self._image_directions, self._text_directions = Directions(), Directions()
 
     def _enter(
         self,
@@ -184,10 +202,13 @@ class Probe:
             )
         streams = block.streams
         image_out = output if streams.image_out is None else output[streams.image_out]
+        text_out = None
         image_distance = _distance(entered.tokens, image_out)
         text_distance = None
         if streams.joined:
-            image_distance, text_distance = self._apart(block, image_distance)
+            image, text = self._places(block)
+            image_distance, text_distance = image_distance[:, image], image_distance[:, text]
+            image_out, text_out = image_out[:, image], image_out[:, text]
         elif entered_text is not None and streams.text_out is not None:
             text_out = output[streams.text_out]
             if text_out is not None:
@@ -195,21 +216,27 @@ class Probe:
         self._has_text[block.name] = text_distance is not None
         image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
         if text_distance is None:
+            real = None
             text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 2
         else:
-            text_numbers = [_masked_mean(text_distance, self.text_mask), text_distance[..., -1]]
+            real = _real_tokens(self.text_mask, text_distance)
+            text_numbers = [_masked_mean(text_distance, real), text_distance[..., -1]]
         self._found[block.name] = torch.stack(image_numbers + text_numbers)
+        if self.similarity:
+            self._image_directions.keep(block.name, image_out, None, self.samples)
+            if text_out is not None:
+                self._text_directions.keep(block.name, text_out, real, self.samples)
 
-    def _apart(self, block: Block, both: Tensor) -> tuple[Tensor, Tensor]:
-        """Split the distances of a joined sequence into image and text."""
+    def _places(self, block: Block) -> tuple[slice, slice]:
+        """Where image and text are in a joined sequence."""
         count = self._text_tokens
         if count is None:
             raise LokrWeightingError(
                 f"{block.name}: no block before it shows how many of its tokens are text"
             )
         if block.streams.joined == "text first":
-            return both[..., count:], both[..., :count]
-        return both[..., :-count], both[..., -count:]
+            return slice(count, None), slice(count)
+        return slice(-count), slice(-count, None)
 
 
 def _argument(
@@ -237,10 +264,10 @@ def _distance(before: Tensor, after: Tensor) -> Tensor:
         return angular_distance(before.detach(), after.detach().to(before.device))
 
 
-def _masked_mean(distance: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean over real tokens; over all where no mask is known or it leaves none."""
+def _real_tokens(mask: Tensor | None, distance: Tensor) -> Tensor | None:
+    """Which tokens of the text stream count; all where no mask is known or it leaves none."""
     if mask is None:
-        return distance.mean(dim=-1)
+        return None
     in_front = distance.shape[-1] - mask.shape[-1]
     if in_front < 0:
         raise LokrWeightingError(
@@ -248,5 +275,11 @@ def _masked_mean(distance: Tensor, mask: Tensor | None) -> Tensor:
         )
     real = mask.to(distance.device, torch.bool)
     real = real | ~real.any(dim=-1, keepdim=True)
-    real = nn.functional.pad(real, (in_front, 0), value=True)
+    return nn.functional.pad(real, (in_front, 0), value=True)
+
+
+def _masked_mean(distance: Tensor, real: Tensor | None) -> Tensor:
+    """The mean over real tokens."""
+    if real is None:
+        return distance.mean(dim=-1)
     return distance.where(real, 0).sum(dim=-1) / real.sum(dim=-1)

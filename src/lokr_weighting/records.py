@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import faults
 from lokr_weighting.heatmaps import Distance, Heatmaps
+
+if TYPE_CHECKING:
+    from lokr_weighting.pairs import Pairs
 
 Tokens = Literal["mean", "last"]
 
@@ -33,6 +36,19 @@ class Record(BaseModel):
     hidden_states_last: list[Distance] | None = None
     encoder_hidden_states_last: list[Distance | None] | None = None
     sample: Annotated[int, Field(ge=0)] | None = None
+
+    _pairs: "Pairs | None" = PrivateAttr(default=None)
+
+    @property
+    def pairs(self) -> "Pairs | None":
+        """The sample's similarity of every pair of blocks, where known; kept in another file."""
+        return self._pairs
+
+    def with_pairs(self, pairs: "Pairs") -> Self:
+        """The same record with the similarity of every pair of blocks."""
+        record = self.model_copy()
+        record._pairs = pairs
+        return record
 
     def stream(self, key: Literal["hidden_states", "encoder_hidden_states"], tokens: Tokens):
         """One stream's distances; None where they were not recorded."""

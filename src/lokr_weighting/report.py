@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +12,21 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from lokr_weighting.ablation import Ablation, ranks_of_skipping
+from lokr_weighting.ablation import Ablation
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.blocks import block_linears, block_names
 from lokr_weighting.calibration import SUMMARY, Calibration, Summary
 from lokr_weighting.collect import Stop
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.figures import (
-    ablation_figure,
-    combined_figure,
-    contributions_figure,
-    damage_figure,
-    factors_figure,
-    settling_figure,
-    streams_figure,
-)
+from lokr_weighting.experiment_tables import GROUP_COLUMNS, group_rows, groups_remarks
 from lokr_weighting.files import read_model, write_text
 from lokr_weighting.heatmaps import Heatmaps
+from lokr_weighting.pictures import pictures
 from lokr_weighting.plan import Plan
 from lokr_weighting.readback import differences_from_plan, read_back
 from lokr_weighting.records import stack_records
 from lokr_weighting.settle import Settled, judge
+from lokr_weighting.similarity import similarity_of
 from lokr_weighting.tables import block_columns, block_rows, plan_remarks
 from lokr_weighting.targets.lycoris import config_of
 
@@ -52,82 +46,6 @@ FACTS = {
     "weights": "weights fingerprint",
 }
 """Keys of a calibration's settings that are worth showing -> what they are called."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its title and what to see in it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-def pictures(
-    heatmaps: Heatmaps,
-    plan: Plan,
-    judged: Sequence[Settled] = (),
-    ablation: Ablation | None = None,
-) -> list[Picture]:
-    """Every figure of a report, in its order."""
-    found = [
-        Picture(
-            "streams",
-            "Where each stream turns",
-            "Mean angular distance of every block (across) and timestep bin (upwards). A distance "
-            "of 0.5 is a right angle. Three scales: as it is, logarithmic, and clipped at the 95th "
-            "percentile, which shows the middle blocks.",
-            streams_figure(heatmaps),
-        ),
-        Picture(
-            "factors",
-            "The factor of each block",
-            "A larger factor means fewer parameters. Hatched blocks are critical.",
-            factors_figure(plan),
-        ),
-        Picture(
-            "contributions",
-            "What each block contributes, and what it gets",
-            "The contribution is the recipe's: clipped, averaged over the bins, weighted 2/3 image "
-            "and 1/3 text, normalised. Below, the share of all parameters.",
-            contributions_figure(plan),
-        ),
-    ]
-    if heatmaps.has_text.any():
-        both = Picture(
-            "combined",
-            "Both streams together",
-            "The mean of both streams, on the same three scales.",
-            combined_figure(heatmaps),
-        )
-        found.insert(1, both)
-    if len(judged) > 1:
-        settling = Picture(
-            "settling",
-            "How the plan settled",
-            "After so many samples, the share of resamples of them that give this plan.",
-            settling_figure(judged),
-        )
-        found.append(settling)
-    if ablation is not None:
-        verdicts = " ".join(rank.verdict for rank in ranks_of_skipping(ablation))
-        found += [
-            Picture(
-                "ablation",
-                "What it costs to run blocks otherwise",
-                f"The change of the training loss on {ablation.samples} samples, each with the "
-                "same noise in every row.",
-                ablation_figure(ablation),
-            ),
-            Picture(
-                "distance_and_damage",
-                "Did distance predict damage?",
-                f"Each block's distance beside what skipping it costs. {verdicts}",
-                damage_figure(ablation),
-            ),
-        ]
-    return found
 
 
 def judgements(calibration: Calibration, model: "nn.Module", plan: Plan) -> list[Settled]:
@@ -192,10 +110,12 @@ def write_report(
             raise LokrWeightingError(f"the ablation is of another model ({ablation.model})")
         means = (heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0))
         ablation = replace(ablation, image=means[0], text=means[1])
-    judged = []
+    judged, similarity = [], None
+    if isinstance(measured, Calibration) and measured.has_similarity:
+        similarity = similarity_of(measured)
     if isinstance(measured, Calibration) and model is not None:
         judged = judgements(measured, model, plan)
-    drawn = pictures(heatmaps, plan, judged, ablation)
+    drawn = pictures(heatmaps, plan, judged, similarity, ablation)
     page = _template().render(
         title=f"Where {plan.model} works",
         summary=_summary(plan, judged),
@@ -204,6 +124,9 @@ def write_report(
             {"title": each.title, "caption": each.caption, "svg": Markup(_svg(each.figure))}
             for each in drawn
         ],
+        group_columns=GROUP_COLUMNS,
+        group_rows=group_rows(similarity) if similarity else [],
+        groups_remarks=groups_remarks(similarity) if similarity else [],
         remarks=plan_remarks(plan),
         block_columns=block_columns(plan),
         block_rows=[

@@ -1,22 +1,18 @@
-"""The tables that the command line prints."""
+"""The tables of a plan and of what LyCORIS makes of it."""
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from lokr_weighting.blocks import places_in_lists
 from lokr_weighting.budget import BYTES_PER_PARAMETER
-from lokr_weighting.compare import Difference, Moved
 from lokr_weighting.plan import LinearPlan, Plan
 from lokr_weighting.readback import ModuleResult, Readback, label_of, parameters
-
-if TYPE_CHECKING:
-    from lokr_weighting.ablation import Ablation
 
 PIPE_WIDTH = 160
 SPLIT_COLUMNS = ("ff, modulation", "others")
@@ -196,9 +192,7 @@ def cost_table(readback: Readback) -> RenderableType:
 
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
-    lists: dict[str, list[int]] = {}
-    for index, block in enumerate(plan.blocks):
-        lists.setdefault(block.name.rpartition(".")[0], []).append(index)
+    lists = places_in_lists([block.name for block in plan.blocks])
     parts = [f"{numbers[0]} to {numbers[-1]}: {path}" for path, numbers in lists.items()]
     return f"Blocks {', '.join(parts)}."
 
@@ -237,60 +231,3 @@ def _block_of(name: str) -> str:
     """`transformer_blocks.3.attn.to_q` -> `transformer_blocks.3`; outside blocks the first name."""
     parts = name.split(".")
     return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() else parts[0]
-
-
-def differences_table(found: Sequence[Difference]) -> RenderableType:
-    """The blocks and streams in which two measurements differ beyond chance."""
-    beyond = [each for each in found if each.beyond_chance]
-    if not beyond:
-        return f"No difference beyond chance in {len(found)} blocks and streams."
-    table = Table(title="Mean distances that differ beyond chance", title_justify="left")
-    for name in ("block", "stream", "A", "B", "B - A", "standard errors"):
-        table.add_column(name, justify="right")
-    for each in sorted(beyond, key=lambda each: -abs(each.z)):
-        table.add_row(
-            str(each.block),
-            each.stream,
-            f"{each.a:.4f}",
-            f"{each.b:.4f}",
-            f"{each.b - each.a:+.4f} ±{each.error:.4f}",
-            f"{each.z:+.1f}",
-        )
-    return table
-
-
-def moved_table(moved: Sequence[Moved]) -> RenderableType:
-    """The blocks that two plans treat differently."""
-    if not moved:
-        return "The plans are the same, split for split."
-    table = Table(title="What changes in the plan", title_justify="left")
-    for name in ("block", "factor A", "factor B", "parameters A", "parameters B"):
-        table.add_column(name, justify="right")
-    for each in moved:
-        table.add_row(
-            str(each.block),
-            str(each.factor_a),
-            str(each.factor_b),
-            f"{each.parameters_a:,}",
-            f"{each.parameters_b:,}",
-        )
-    return table
-
-
-def ablation_table(found: "Ablation") -> RenderableType:
-    """What each strategy does to the loss."""
-    title = f"Loss as it is: {found.loss:.4f}; change when the blocks are run otherwise"
-    table = Table(title=title, title_justify="left")
-    table.add_column("strategy")
-    for name in ("change of the loss", "of the loss", "most at timesteps"):
-        table.add_column(name, justify="right")
-    for each in found.changes:
-        worst = int(each.by_bin.argmax())
-        bins = len(each.by_bin)
-        table.add_row(
-            each.strategy.label,
-            f"{each.change:+.4f} ±{each.error:.4f}",
-            f"{each.change / found.loss:+.0%}",
-            f"{worst / bins:.1f} to {(worst + 1) / bins:.1f} ({each.by_bin[worst]:+.3f})",
-        )
-    return table

@@ -1,30 +1,15 @@
-"""Pipelines and images for runs of SimpleTuner."""
+"""Images for runs of SimpleTuner."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.plugin import runs
 
 if sys.version_info < (3, 12):
     collect_ignore_glob = ["test_*.py"]  # SimpleTuner needs Python 3.12
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture(scope="session")
-def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Small random pipelines by kind, each built once."""
-    root = tmp_path_factory.mktemp("simpletuner_pipelines")
-
-    def folder(kind: str) -> Path:
-        path = root / kind
-        return path if path.exists() else runs.pipeline(kind, path)
-
-    return folder
 
 
 @pytest.fixture(scope="session")

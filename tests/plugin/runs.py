@@ -18,7 +18,6 @@ import torch
 from safetensors import safe_open
 
 from lokr_weighting.plan import Plan, read_plan
-from tests import tiny_pipelines
 
 MODULE = "lokr_weighting_simpletuner"
 AURAFLOW_TEXT_ENCODER = "terminusresearch/auraflow-v0.3"
@@ -211,8 +210,3 @@ def train(run: Trained, *arguments: str, plugin: bool = True, **options: Any) ->
     """Run train.py, in a process of its own without a launcher."""
     module = ["-m", MODULE] if plugin else []
     return start(run, [sys.executable, *module, train_py(), *arguments], **options)
-
-
-def pipeline(kind: str, folder: Path) -> Path:
-    """A small random pipeline of this kind."""
-    return tiny_pipelines.build(kind, folder)

@@ -148,10 +148,18 @@ def test_measuring_leaves_training_bit_identical(
 ) -> None:
     run = prepare(tmp_path / "run", "sd3", pipelines("sd3"), images, max_train_steps=4)
     # more batches than an epoch has, so that samplers and repeats begin again
-    run.configure(lokr_weighting_measure_only=True, lokr_weighting_samples=100)
+    run.configure(
+        lokr_weighting_measure_only=True,
+        lokr_weighting_samples=100,
+        lokr_weighting_similarity=True,
+    )
     train(run)
     assert run.code == 0, run.log
     assert len(records(run).splitlines()) == 100
+    (calibration,) = run.calibrations
+    assert len((calibration / "similarity.jsonl").read_bytes().splitlines()) == 100
+    report = (run.output / "lokr_weighting" / "report.html").read_text()
+    assert "Which blocks share a representation" in report
     assert "the run's own LyCORIS configuration is trained" in run.log
     expected, measured = plain.tensors(), run.tensors()
     assert expected.keys() == measured.keys()

@@ -31,6 +31,7 @@ app.command()(planning.heatmaps)
 app.command()(converting.convert)
 app.command()(seeing.report)
 app.command()(seeing.diff)
+app.command()(seeing.similarity)
 app.command()(ablating.ablate)
 
 

@@ -47,7 +47,8 @@ def ablate(
     from lokr_weighting.ablating import ablate_folder
     from lokr_weighting.ablation import file_of, ranks_of_skipping, write_ablation
     from lokr_weighting.cli.progress import quiet_libraries
-    from lokr_weighting.tables import ablation_table, console
+    from lokr_weighting.experiment_tables import ablation_table
+    from lokr_weighting.tables import console
 
     quiet_libraries()
     try:

@@ -62,6 +62,14 @@ Quantization = Annotated[
     Path | None,
     typer.Option(help='A JSON file: "backend" and arguments of diffusers\' quantization config.'),
 ]
+Similarity = Annotated[
+    bool,
+    typer.Option(
+        "--similarity",
+        help="Gather the similarity of every pair of blocks in the same pass, for the command "
+        "similarity and for the report.",
+    ),
+]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 
 
@@ -84,6 +92,7 @@ def calibrate(
     device: Device = None,
     offload: OffloadMode = "none",
     quantization: Quantization = None,
+    similarity: Similarity = False,
     revision: Revision = None,
 ) -> None:
     """Measure a model on your images: distances of every block, kept in a folder.
@@ -93,7 +102,7 @@ def calibrate(
     """
     job = job_of(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
-    found, _ = _run(job, output, chosen, budget, samples, max_samples, device, offload)
+    found, _ = _run(job, output, chosen, budget, samples, max_samples, device, offload, similarity)
     if _is_main():
         typer.echo(
             f"Wrote {output}: {len(found.records)} samples. Plan with: "
@@ -122,6 +131,7 @@ def generate(
     device: Device = None,
     offload: OffloadMode = "none",
     quantization: Quantization = None,
+    similarity: Similarity = False,
     revision: Revision = None,
     as_json: options.Json = False,
 ) -> None:
@@ -134,7 +144,7 @@ def generate(
     job = job_of(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
     folder = goal.path.with_suffix(".calibration")
-    found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload)
+    found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload, similarity)
     if not _is_main():
         return
     from lokr_weighting.architectures import empty_transformer
@@ -180,6 +190,7 @@ def _run(
     max_samples: int,
     device: str | None,
     offload: Any,
+    similarity: bool,
 ) -> "tuple[Calibration, Settled | None]":
     """Calibrate with a progress bar; an interruption says how to go on."""
     from lokr_weighting.calibrating import calibrate_folder
@@ -191,7 +202,7 @@ def _run(
     try:
         with Bar(enabled=_is_main()) as bar:
             found, settled = calibrate_folder(
-                job, folder, recipe, budget, stop, device, offload, bar.update, bar.say
+                job, folder, recipe, budget, stop, device, offload, similarity, bar.update, bar.say
             )
     except KeyboardInterrupt:
         command = shlex.join(["lokr-weighting", *sys.argv[1:]])

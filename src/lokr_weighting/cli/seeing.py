@@ -76,9 +76,10 @@ def diff(
     """Two calibrations side by side: where they differ beyond chance, and what that changes."""
     from lokr_weighting.calibration import read_calibration
     from lokr_weighting.compare import differences, moved_blocks
+    from lokr_weighting.experiment_tables import differences_table, moved_table
     from lokr_weighting.plan import make_plan
     from lokr_weighting.report import model_of
-    from lokr_weighting.tables import console, differences_table, moved_table
+    from lokr_weighting.tables import console
 
     chosen = options.read_recipe(recipe, settings)
     measured = [read_calibration(path) for path in (a, b)]
@@ -108,3 +109,38 @@ def diff(
         out.print(f"What it changes in the plan is not known: no model {name}; give --model")
     else:
         out.print(moved_table(moved))
+
+
+def similarity(
+    calibration: Annotated[
+        Path, typer.Argument(help="A calibration's folder, measured with --similarity.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for the matrix and the figure.")
+    ] = Path("similarity"),
+    as_json: options.Json = False,
+) -> None:
+    """Which blocks share a representation: the similarity of every pair, and the groups in it.
+
+    Measure with calibrate or generate --similarity.
+    """
+    from lokr_weighting.calibration import read_calibration
+    from lokr_weighting.experiment_tables import groups_table
+    from lokr_weighting.figures import similarity_figure
+    from lokr_weighting.files import write_json
+    from lokr_weighting.similarity import similarity_of
+    from lokr_weighting.tables import console
+
+    if output.is_file():
+        raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+    found = similarity_of(read_calibration(calibration))
+    write_json(output / "similarity.json", found.as_json())
+    figure = similarity_figure(found)
+    for suffix in ("png", "svg"):
+        figure.savefig(output / f"similarity.{suffix}", dpi=150)
+    if as_json:
+        options.print_json(found.as_json())
+        return
+    out = console()
+    out.print(groups_table(found))
+    out.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -96,6 +96,7 @@ class DatasetForward:
         indices: the samples that may be asked for; their images and captions are encoded on entry.
         device: where to run.
         offload: as for `PipelineForward`.
+        similarity: as for `Probe`.
 
     Raises:
         LokrWeightingError: the model cannot be loaded, or too many images are broken.
@@ -111,12 +112,14 @@ class DatasetForward:
         indices: Iterable[int],
         device: torch.device,
         offload: Offload,
+        similarity: bool = False,
     ) -> None:
         self.job, self.images, self.settings, self.blocks = job, images, settings, blocks
         self.indices = indices
         self.device = device
         self.offload: Offload = offload
         self.folder = folder
+        self.similarity = similarity
         self.samples: dict[int, Sample] = {}
         self.broken: dict[int, Problem] = {}
 
@@ -128,7 +131,7 @@ class DatasetForward:
         for index in self.indices:
             self.samples[index] = self._draw_and_encode(encoder, index, captions)
         encoder.free()
-        self.probe = Probe(encoder.pipeline.transformer)
+        self.probe = Probe(encoder.pipeline.transformer, self.similarity)
         self.forward = PipelineForward(encoder, self.probe, self.offload)
         self.probe.__enter__()
         return self

@@ -258,6 +258,7 @@ class PipelineForward:
 
     def __call__(self, sample: Sample, latents_key: Any, caption: str) -> Distances:
         """The distances of one sample, a batch of one."""
+        self.probe.samples = [sample.index]
         self.loss(sample, latents_key, caption)
         return self.probe.take()
 
