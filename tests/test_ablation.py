@@ -3,14 +3,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
 
-from lokr_weighting import LokrWeightingError
-from lokr_weighting.ablating import ablate_folder, standard_strategies
+from lokr_weighting import LokrWeightingError, ablating
+from lokr_weighting.ablating import ablate_folder, images_of, standard_strategies
 from lokr_weighting.ablation import (
     Ablation,
     Change,
@@ -21,7 +23,8 @@ from lokr_weighting.ablation import (
 )
 from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.data.dataset import Job
-from lokr_weighting.data.pipelines import Encoder, load_pipeline
+from lokr_weighting.data.loading import Offload, load_pipeline
+from lokr_weighting.data.pipelines import Encoder
 from lokr_weighting.draw import draw
 from lokr_weighting.strategies import Strategy
 from tests.conftest import Run
@@ -128,6 +131,53 @@ def test_too_few_samples_and_impossible_orders_are_refused(tmp_path: Path, image
     backwards = [Strategy("reverse", "transformer_blocks", 0, 5)]
     with pytest.raises(LokrWeightingError, match="cannot be run like this"):
         ablate_folder(job, backwards, samples=20, device="cpu")
+
+
+@pytest.mark.parametrize("offload", ["none", "group", "sequential"])
+def test_images_are_the_pipelines_own_also_offloaded(
+    offload: Offload, pipelines: Callable[[str], Path], images: Path
+) -> None:
+    job = Job(str(pipelines("sd3")), images, resolution=64, seed=3)
+    skipped = [Strategy("skip", "transformer_blocks", 1, 1)]
+    steps = {"num_inference_steps": 2}
+    seen = []
+    rows = images_of(
+        job, skipped, ["a", "b"], "cpu", offload, lambda *each: seen.append(each), **steps
+    )
+    pipeline: Any = DiffusionPipeline.from_pretrained(pipelines("sd3"))
+    noise = torch.Generator().manual_seed(4)
+    own = pipeline("b", generator=noise, height=64, width=64, **steps).images[0]
+    assert np.array_equal(np.array(rows[0][1]), np.array(own))
+    assert not np.array_equal(np.array(rows[1][1]), np.array(own))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "message", "written"),
+    [
+        ("_losses", "nothing was written", False),
+        ("images_of", "out holds the table and its figures, but no contact sheet", True),
+    ],
+)
+def test_interrupted_it_says_what_there_is(
+    stopped: str,
+    message: str,
+    written: bool,
+    pipelines: Callable[[str], Path],
+    images: Path,
+    cli: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablating, stopped, interrupt)
+    options = ["--model", pipelines("sd3"), "--data", images, "--samples", "20"]
+    done = cli("ablate", *options, "--images", "1", "--resolution", "64", "-o", "out")
+    assert done.code == 130
+    assert f"interrupted: {message}" in done.err
+    assert (tmp_path / "out" / "ablation.json").exists() == written
 
 
 @pytest.mark.slow

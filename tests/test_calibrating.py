@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from lokr_weighting import Job, LokrWeightingError, Recipe, Stop, calibrate, calibrate_folder
 from lokr_weighting.calibration import NOT_FINITE, RECORDS, SIMILARITY, read_calibration
-from lokr_weighting.data.pipelines import WAYS, load_pipeline
+from lokr_weighting.data.loading import load_pipeline
+from lokr_weighting.data.ways import WAYS
 from lokr_weighting.similarity import similarity_of
 from tests import tiny_pipelines
 from tests.conftest import Run

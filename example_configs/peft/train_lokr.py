@@ -30,7 +30,8 @@ from tqdm import tqdm
 from lokr_weighting import Plan, calibrate, make_plan, read_plan, write_plan
 from lokr_weighting.data.folder import find_images
 from lokr_weighting.data.images import crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.pipelines import Encoder, load_pipeline, pipeline_folder
+from lokr_weighting.data.loading import load_pipeline, pipeline_folder
+from lokr_weighting.data.pipelines import Encoder
 from lokr_weighting.draw import crop_rng
 from lokr_weighting.targets import peft as weighted
 

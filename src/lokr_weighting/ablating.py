@@ -1,7 +1,7 @@
 """Measuring an ablation on a folder of images, and drawing images with it."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,13 @@ from lokr_weighting.architectures import empty_transformer
 from lokr_weighting.blocks import block_names, family_of
 from lokr_weighting.data.dataset import DatasetForward, Job
 from lokr_weighting.data.folder import check_problems, find_images
-from lokr_weighting.data.pipelines import Offload, pipeline_folder
+from lokr_weighting.data.loading import (
+    DTYPES,
+    Offload,
+    load_unchanged,
+    pipeline_folder,
+    place_pipeline,
+)
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.records import Record, bin_of, stack_records
 from lokr_weighting.strategies import Kind, Strategy, executed
@@ -63,7 +69,7 @@ def ablate_folder(
         raise LokrWeightingError(
             f"samples = {samples}: {BINS} timestep bins need at least {2 * BINS}"
         )
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = _device(device)
     folder = pipeline_folder(job.model, job.revision)
     images = find_images(job.data)
     check_problems(images.problems, len(images.items) + len(images.problems))
@@ -131,49 +137,46 @@ def _change(strategy: Strategy, differences: np.ndarray, bins: np.ndarray) -> Ch
 
 
 def images_of(
-    model: str,
+    job: Job,
     strategies: Sequence[Strategy],
     prompts: Sequence[str],
-    seed: int = 0,
-    steps: int = 28,
     device: str | None = None,
+    offload: Offload = "none",
+    on_progress: Callable[[int, int], None] = lambda *_: None,
     **options: Any,
 ) -> list[list[Any]]:
     """Images side by side: one row for the model as it is, and one for each strategy.
 
     Args:
-        model: a pipeline folder, hub id or "digits".
+        job: the model, how it is loaded, the resolution, and the seed, which decides the noise.
         strategies: the strategies.
         prompts: the prompts; the same noise is used for a prompt in every row.
-        seed: decides the noise.
-        steps: denoising steps.
-        device: where to run.
-        options: further arguments of the pipeline's call.
+        device: where to run; by default a GPU where there is one.
+        offload: as for a calibration, of the whole pipeline.
+        on_progress: called with (images drawn, images in all).
+        options: further arguments of the pipeline's call, e.g. num_inference_steps.
 
     Returns:
         PIL images, (1 + strategies) x prompts.
     """
-    from contextlib import nullcontext
-
-    from diffusers import DiffusionPipeline
-
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folder: Path = pipeline_folder(model)
-    pipeline: Any = DiffusionPipeline.from_pretrained(folder, local_files_only=True).to(where)
-    pipeline.set_progress_bar_config(disable=True)
-    rows = []
+    where = _device(device)
+    folder = pipeline_folder(job.model, job.revision)
+    pipeline = load_unchanged(folder, DTYPES[job.dtype_on(where)], job.quantization)
+    place_pipeline(pipeline, where, offload)
+    if job.resolution is not None:
+        options |= {"height": job.resolution, "width": job.resolution}
+    rows: list[list[Any]] = []
+    total = (1 + len(strategies)) * len(prompts)
     for strategy in (None, *strategies):
+        rows.append([])
         way = nullcontext() if strategy is None else executed(pipeline.transformer, strategy)
         with way:
-            rows.append(
-                [
-                    pipeline(
-                        prompt,
-                        num_inference_steps=steps,
-                        generator=torch.Generator().manual_seed(seed + number),
-                        **options,
-                    ).images[0]
-                    for number, prompt in enumerate(prompts)
-                ]
-            )
+            for number, prompt in enumerate(prompts):
+                noise = torch.Generator().manual_seed(job.seed + number)
+                rows[-1] += pipeline(prompt, generator=noise, **options).images
+                on_progress(sum(map(len, rows)), total)
     return rows
+
+
+def _device(name: str | None) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -14,7 +14,7 @@ from lokr_weighting.calibration import Calibration, Folder
 from lokr_weighting.collect import Collector, Stop, measured_of
 from lokr_weighting.data.dataset import DatasetForward, Job
 from lokr_weighting.data.folder import check_problems, find_images
-from lokr_weighting.data.pipelines import Offload, pipeline_folder
+from lokr_weighting.data.loading import Offload, pipeline_folder
 from lokr_weighting.draw import stratified_timestep
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.probe import Probe

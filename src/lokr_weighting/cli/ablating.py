@@ -1,7 +1,8 @@
 """Running the blocks otherwise, and what that costs."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +10,10 @@ from lokr_weighting.cli import calibrating, options
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from lokr_weighting.ablation import Ablation
+    from lokr_weighting.data.dataset import Job
 
 
 def ablate(
@@ -30,6 +34,7 @@ def ablate(
     dtype: calibrating.Dtype = None,
     device: calibrating.Device = None,
     offload: calibrating.OffloadMode = "none",
+    quantization: calibrating.Quantization = None,
     revision: calibrating.Revision = None,
     as_json: options.Json = False,
 ) -> None:
@@ -37,9 +42,7 @@ def ablate(
 
     Also says whether the distance that plans are made from predicted the damage.
     """
-    job = calibrating.job_of(
-        model, data, seed, resolution, False, 1, dtype, revision, quantization=None
-    )
+    job = calibrating.job_of(model, data, seed, resolution, False, 1, dtype, revision, quantization)
     if output.is_file():
         raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
     from rich.progress import Progress
@@ -51,24 +54,23 @@ def ablate(
     from lokr_weighting.tables import console
 
     quiet_libraries()
+    kept = "nothing was written"
     try:
         with Progress(console=console(stderr=True)) as progress:
-            task = progress.add_task("running", total=None)
+            bar = _bar(progress, "running")
             found = ablate_folder(
-                job,
-                samples=samples,
-                device=device,
-                offload=offload,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+                job, samples=samples, device=device, offload=offload, on_progress=bar
             )
+            write_ablation(output / "ablation.json", found)
+            _draw(found, output)
+            kept = f"{output} holds the table and its figures, but no contact sheet"
+            if images:
+                bar = _bar(progress, "drawing images")
+                _draw_sheet(found, job, images, device, offload, output, bar)
     except KeyboardInterrupt:
-        typer.echo("\ninterrupted: nothing was written", err=True)
+        typer.echo(f"\ninterrupted: {kept}", err=True)
         raise typer.Exit(calibrating.INTERRUPTED) from None
     ranks = ranks_of_skipping(found)
-    write_ablation(output / "ablation.json", found)
-    _draw(found, output)
-    if images:
-        _draw_sheet(found, job.model, data, images, seed, resolution, device, output)
     if as_json:
         verdicts = [rank.verdict for rank in ranks]
         options.print_json(file_of(found).model_dump(mode="json") | {"verdicts": verdicts})
@@ -80,6 +82,12 @@ def ablate(
     out.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
 
 
+def _bar(progress: "Progress", what: str) -> Callable[[int, int], None]:
+    """A new bar; a function that sets how far it is."""
+    task = progress.add_task(what, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def _draw(found: "Ablation", output: Path) -> None:
     from lokr_weighting.figures import ablation_figure, damage_figure
 
@@ -89,22 +97,20 @@ def _draw(found: "Ablation", output: Path) -> None:
 
 def _draw_sheet(
     found: "Ablation",
-    model: str,
-    data: Path,
+    job: "Job",
     count: int,
-    seed: int,
-    resolution: int | None,
     device: str | None,
+    offload: Any,
     output: Path,
+    on_progress: Callable[[int, int], None],
 ) -> None:
     from lokr_weighting.ablating import images_of
     from lokr_weighting.data.folder import find_images
     from lokr_weighting.figures import contact_sheet
 
-    captions = sorted({caption for item in find_images(data).items for caption in item.captions})
+    captions = sorted({text for item in find_images(job.data).items for text in item.captions})
     prompts = captions[:: max(1, len(captions) // count)][:count]
     strategies = [each.strategy for each in found.changes]
-    size = {} if resolution is None else {"height": resolution, "width": resolution}
-    rows = images_of(model, strategies, prompts, seed, device=device, **size)
+    rows = images_of(job, strategies, prompts, device, offload, on_progress)
     labels = ["as it is", *(strategy.label for strategy in strategies)]
     contact_sheet(rows, labels, prompts).savefig(output / "contact_sheet.png", dpi=100)

@@ -148,7 +148,7 @@ def generate(
     if not _is_main():
         return
     from lokr_weighting.architectures import empty_transformer
-    from lokr_weighting.data.pipelines import pipeline_folder
+    from lokr_weighting.data.loading import pipeline_folder
 
     transformer = empty_transformer(str(pipeline_folder(job.model, job.revision)))
     write(found, transformer, job.model, chosen, budget, goal)

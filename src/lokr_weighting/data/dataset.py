@@ -11,14 +11,8 @@ from lokr_weighting.calibration import Measured, Settings
 from lokr_weighting.collect import measured_of
 from lokr_weighting.data.folder import ImageFolder, Problem, check_problems, fingerprint
 from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.pipelines import (
-    DTYPES,
-    Encoder,
-    Offload,
-    PipelineForward,
-    load_pipeline,
-    weights_fingerprint,
-)
+from lokr_weighting.data.loading import DTYPES, Offload, load_pipeline, weights_fingerprint
+from lokr_weighting.data.pipelines import Encoder, PipelineForward
 from lokr_weighting.draw import Sample, crop_rng, draw
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
