@@ -1,12 +1,14 @@
 """What the probe costs: a forward without it, with it, and with the study's way of measuring.
 
 Run: python benchmarks/probe_overhead.py [--width 1024 ...] [--rounds 5] [--threads 1]
+    [--similarity]
 
 Each row is a few blocks of a diffusers SD3 transformer with random weights, 1024 image and 154 text
 tokens, on the CPU. Three ways take turns, so that a machine that gets slower does so for all:
 
 - bare: the forward alone, under no_grad;
 - probe: the same inside `Probe`, with `take()`: both token settings, the mean and the last token;
+  with --similarity it also compares every pair of blocks;
 - seed: all hidden states of both streams kept until the forward is over, then the last token's
   distance by clamp and acos, with one `.item()` for each block and stream (the SD3.5-Large study).
 
@@ -80,7 +82,9 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return list(model.get_submodule("transformer_blocks").children())
 
 
-def probe_forward(model: nn.Module, inputs: dict[str, Any], clock: Callable[[], float]) -> float:
+def probe_forward(
+    model: nn.Module, inputs: dict[str, Any], clock: Callable[[], float], similarity: bool
+) -> float:
     """A forward inside the probe; what the probe's own code took over the rest of the time."""
     marks: list[float] = []
 
@@ -93,7 +97,7 @@ def probe_forward(model: nn.Module, inputs: dict[str, Any], clock: Callable[[], 
 
     start = clock()
     handles = add_marks()  # these run before the probe's hooks, the next ones after them
-    with Probe(model) as probe:
+    with Probe(model, similarity) as probe:
         handles += add_marks()
         model(**inputs)
         mark()
@@ -147,13 +151,15 @@ def quartiles(numbers: list[float]) -> str:
     return "{:.3f}-{:.3f}".format(*quantiles(numbers, n=4, method="inclusive")[::2])
 
 
-def line_of(width: int, dtype: torch.dtype, rounds: int, clock: Callable[[], float]) -> str:
+def line_of(
+    width: int, dtype: torch.dtype, rounds: int, clock: Callable[[], float], similarity: bool
+) -> str:
     """One line of the table."""
     model, inputs = model_and_inputs(width, dtype)
     hooks = list[float]()
     ways: tuple[Callable[[], object], ...] = (
         lambda: model(**inputs),
-        lambda: hooks.append(probe_forward(model, inputs, clock)),
+        lambda: hooks.append(probe_forward(model, inputs, clock, similarity)),
         lambda: seed_forward(model, inputs),
     )
     seconds: list[list[float]] = [[], [], []]
@@ -183,6 +189,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, nargs="+", default=list(BLOCKS))
     parser.add_argument("--rounds", type=int, help="for every width; default: from 5 to 15")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--similarity", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler quiet
@@ -192,7 +199,8 @@ def main() -> None:
     bf16 = [(width, torch.bfloat16) for width in options.width if width == 1024]
     with torch.no_grad():
         for width, dtype in [*((width, torch.float32) for width in options.width), *bf16]:
-            print(line_of(width, dtype, options.rounds or ROUNDS.get(width, 5), clock), flush=True)
+            rounds = options.rounds or ROUNDS.get(width, 5)
+            print(line_of(width, dtype, rounds, clock, options.similarity), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lokr_weighting.collect import Stop
     from lokr_weighting.data.dataset import Job
     from lokr_weighting.probe import Distances, Probe
+    from lokr_weighting.similarity import similarity_of
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "read_plan",
     "read_records",
     "register_family",
+    "similarity_of",
     "write_heatmaps",
     "write_plan",
 ]
@@ -56,6 +58,7 @@ _NEED_TORCH = {
     "calibrate": "calibrating",
     "calibrate_folder": "calibrating",
     "read_calibration": "calibration",
+    "similarity_of": "similarity",
 }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lokr_weighting.angles import unit_rows
 from lokr_weighting.draw import token_rng
 
-COMPARED = 32  # tokens of each stream: of Flux.1 they need less than two activations
+COMPARED = 32  # tokens of each stream: 45 MB in both streams of the 57 blocks of Flux.1
 
 
 @dataclass

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a configuration does not do what it says; 2 a mistake in w
 130 interrupted.
 """
 
+import os
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -47,6 +48,9 @@ def _version(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    # what the libraries say of themselves when they are imported helps nobody here
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TORCH_LOGS", "-torch")
     try:
         app()
     except LokrWeightingError as error:

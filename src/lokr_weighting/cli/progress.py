@@ -1,6 +1,5 @@
 """The calibration's progress bar."""
 
-import logging
 import warnings
 from typing import TYPE_CHECKING, Self
 
@@ -73,5 +72,4 @@ def quiet_libraries() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="diffusers|transformers")
