@@ -156,7 +156,12 @@ def test_images_are_the_pipelines_own_also_offloaded(
     ("stopped", "message", "written"),
     [
         ("_losses", "nothing was written", False),
-        ("images_of", "out holds the table and its figures, but no contact sheet", True),
+        pytest.param(
+            "images_of",
+            "out holds the table and its figures, but no contact sheet",
+            True,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_interrupted_it_says_what_there_is(

@@ -76,7 +76,10 @@ def test_each_list_of_blocks_has_its_own_groups() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["sd3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "sd3")],
+)
 def test_one_option_gathers_it_and_one_command_shows_it(
     kind: str, pipelines: Callable[[str], Path], images: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -100,6 +103,7 @@ def test_one_option_gathers_it_and_one_command_shows_it(
     assert done.json == found
 
 
+@pytest.mark.slow
 def test_the_report_shows_it(
     pipelines: Callable[[str], Path], images: Path, cli: Cli, tmp_path: Path
 ) -> None:

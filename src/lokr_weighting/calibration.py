@@ -147,19 +147,16 @@ class Folder:
         """What was measured before, in the order of the samples; a line cut short is removed."""
         pairs = _read_pairs(self.path, repair=True)
         measured = _read_measured(self.path, pairs, repair=True)
-        self._written = {(name, each.sample) for each in measured for name in _lines_of(each)}
-        # also of a sample whose record was not written any more
+        kinds = {Record: RECORDS, NotFinite: NOT_FINITE}
+        self._written = {(kinds[type(each)], each.sample) for each in measured}
         self._written |= {(SIMILARITY, sample) for sample in pairs}
         return measured
 
     def append(self, measured: Sequence[Measured]) -> None:
         """Add samples, in so far as the files lack them; on disk when this returns."""
         for name in (SIMILARITY, RECORDS, NOT_FINITE):
-            lines = [
-                _lines_of(each)[name]
-                for each in measured
-                if name in _lines_of(each) and (name, each.sample) not in self._written
-            ]
+            new = (each for each in measured if (name, each.sample) not in self._written)
+            lines = [line for each in new if (line := _line_in(name, each))]
             if lines:
                 with (self.path / name).open("a", encoding="utf-8") as file:
                     file.writelines(lines)
@@ -210,14 +207,15 @@ def _check_same(path: Path, before: Settings, now: Settings) -> None:
             )
 
 
-def _lines_of(each: Measured) -> dict[str, str]:
-    """A sample's line in each file that holds one of it."""
+def _line_in(name: str, each: Measured) -> str | None:
+    """A sample's line in one of the files; None where it has none there."""
     if isinstance(each, NotFinite):
-        return {NOT_FINITE: each.model_dump_json() + "\n"}
-    lines = {RECORDS: each.line}
-    if each.pairs is not None and each.sample is not None:
-        lines[SIMILARITY] = line_of(each.sample, each.pairs)
-    return lines
+        return each.model_dump_json() + "\n" if name == NOT_FINITE else None
+    if name == RECORDS:
+        return each.line
+    if name == SIMILARITY and each.pairs is not None and each.sample is not None:
+        return line_of(each.sample, each.pairs)
+    return None
 
 
 def _parse_not_finite(line: bytes, where: str) -> NotFinite:

@@ -103,8 +103,9 @@ def group_rows(found: "Similarity") -> list[list[str]]:
 def groups_remarks(found: "Similarity") -> list[str]:
     """What the groups mean, in sentences."""
     lines = [
-        "similarity: the mean cosine of the group's pairs of blocks. kept: the share of resamples "
-        "of the samples that have this very group; within one: with each end at most a block away."
+        "from, to: blocks' numbers in their list. similarity: the mean cosine of the group's pairs "
+        "of blocks. kept: the share of resamples of the samples that have this very group; within "
+        "one: with each end at most a block away."
     ]
     for each in found.groupings:
         where = f"{each.path}, {each.stream} stream: "

@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lokr_weighting.blocks import places_in_lists
 from lokr_weighting.heatmaps import Heatmaps
 from lokr_weighting.plan import Plan
 
@@ -186,7 +187,8 @@ def similarity_figure(found: "Similarity") -> Figure:
         for stream, matrix in (("image", found.image), ("text", found.text))
         if not np.isnan(matrix).all()
     ]
-    several = len({each.path for each in found.groupings}) > 1
+    lists = places_in_lists(found.blocks)
+    which = [f"{places[0]} to {places[-1]}: {path}" for path, places in lists.items()]
     lowest = min(np.nanmin(matrix) for _, matrix in streams)
     figure = Figure(figsize=(6.5 * len(streams), 6.5), layout="constrained")
     for ax, (stream, matrix) in zip(
@@ -196,16 +198,19 @@ def similarity_figure(found: "Similarity") -> Figure:
         every = -(-len(matrix) // TICKS)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks(range(0, len(matrix), every))
-        ax.set(xlabel="block", ylabel="block")
+        ax.set(xlabel="\n".join(["block", *which]), ylabel="block")
         ax.set_title(f"{stream} stream", loc="left", pad=2)
+        for places in lists.values():
+            for line in (ax.axhline, ax.axvline):
+                line(places[0] - 0.5, color="white", linewidth=0.8, linestyle="--")
         named = []
-        for path, first, last, name in found.groups_of(stream):
+        for _, first, last, name in found.groups_of(stream):
             corner, side = first - 0.5, last - first + 1
             for colour, width in (("white", 3), ("black", 1)):
                 frame = Rectangle((corner, corner), side, side, fill=False)
                 frame.set(edgecolor=colour, linewidth=width)
                 ax.add_patch(frame)
-            named.append(((first + last) / 2, f"{name} ({path})" if several else name))
+            named.append(((first + last) / 2, name))
         upper = ax.secondary_xaxis("top")
         upper.set_xticks([place for place, _ in named], [name for _, name in named], rotation=45)
         for label in upper.get_xticklabels():

@@ -251,6 +251,7 @@ def test_written_configurations_are_stock_and_complete(tmp_path: Path) -> None:
     assert differences_from_plan(plan, made_tensors(wrapped.get_base_model())) == []
 
 
+@pytest.mark.slow
 def test_the_largest_published_plan_is_a_few_stock_adapters() -> None:
     from lokr_weighting import load_reference
     from lokr_weighting.architectures import empty_transformer
