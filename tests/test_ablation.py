@@ -186,6 +186,20 @@ def test_interrupted_it_says_what_there_is(
 
 
 @pytest.mark.slow
+def test_two_processes_measure_what_one_does(
+    pipelines: Callable[[str], Path], images: Path, tmp_path: Path
+) -> None:
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29618"]
+    options = ["--model", pipelines("sd3"), "--data", images, "--samples", 21, "--resolution", 64]
+    for name, way in {"one": [], "two": launch}.items():
+        command = [sys.executable, *way, "-m", "lokr_weighting", "ablate"]
+        command += [*map(str, options), "-o", str(tmp_path / name)]
+        subprocess.run(command, check=True)
+    one, two = (tmp_path / name / "ablation.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.slow
 def test_the_command_on_the_digits_model(
     cli: Callable[..., Run], tmp_path: Path, images: Path
 ) -> None:

@@ -21,6 +21,7 @@ from lokr_weighting.collect import Collector, Stop, measured_of
 from lokr_weighting.draw import stratified_timestep
 from lokr_weighting.files import read_json
 from lokr_weighting.probe import Probe
+from lokr_weighting.processes import is_main
 from lokr_weighting.recipe import Recipe
 from lokr_weighting_simpletuner.batches import SMALLEST, Batches, run_batch, size_of
 from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured
@@ -154,7 +155,7 @@ def _bar() -> Any:
         desc="Measuring blocks",
         unit="sample",
         ncols=int(os.environ.get("TQDM_NCOLS", "125")),
-        disable=os.environ.get("RANK", "0") != "0",
+        disable=not is_main(),
     )
 
 

@@ -21,6 +21,7 @@ from lokr_weighting.data.loading import (
     place_pipeline,
 )
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.processes import in_order, joined
 from lokr_weighting.records import Record, bin_of, stack_records
 from lokr_weighting.strategies import Kind, Strategy, executed
 
@@ -54,13 +55,15 @@ def ablate_folder(
 ) -> Ablation:
     """Measure strategies on a folder of images.
 
+    Under `accelerate launch` every process runs its share, and all return the same.
+
     Args:
         job: model and data, as for a calibration.
         strategies: what to try; by default `standard_strategies`.
         samples: how many (image, caption, timestep); at least two for each of ten timestep bins.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         offload: as for a calibration.
-        on_progress: called with (forwards done, forwards in all).
+        on_progress: called with (forwards done, forwards in all) of this process.
 
     Raises:
         LokrWeightingError: too few samples, or the model cannot run a strategy.
@@ -69,7 +72,7 @@ def ablate_folder(
         raise LokrWeightingError(
             f"samples = {samples}: {BINS} timestep bins need at least {2 * BINS}"
         )
-    where = _device(device)
+    state, where = joined(device)
     folder = pipeline_folder(job.model, job.revision)
     images = find_images(job.data)
     check_problems(images.problems, len(images.items) + len(images.problems))
@@ -77,18 +80,17 @@ def ablate_folder(
     names = tuple(block_names(empty))
     chosen = list(standard_strategies(empty) if strategies is None else strategies)
     settings = job.settings(folder, images, BINS, where)
-    total = samples * (len(chosen) + 1)
-    with DatasetForward(
-        job, folder, images, settings, names, range(samples), where, offload
-    ) as forward:
-        records = _records(forward, samples, on_progress, total)
+    own = range(state.process_index, samples, state.num_processes)
+    total = len(own) * (len(chosen) + 1)
+    with DatasetForward(job, folder, images, settings, names, own, where, offload) as forward:
+        records = in_order([(index, _record(forward, index)) for index in own])
         forward.probe.__exit__()  # the blocks do not run in their order any more
-        base = np.array([forward.loss(index) for index in range(samples)])
+        base = _losses(forward, own)
+        on_progress(len(own), total)
         losses = []
         for number, strategy in enumerate(chosen, start=1):
-            with executed(forward.forward.pipeline.transformer, strategy):
-                losses.append(_losses(forward, samples, strategy))
-            on_progress(samples * (number + 1), total)
+            losses.append(_losses_with(strategy, forward, own))
+            on_progress(len(own) * (number + 1), total)
     stacked = stack_records(records)
     bins = bin_of(stacked.timesteps, BINS)
     return Ablation(
@@ -105,22 +107,22 @@ def ablate_folder(
     )
 
 
-def _records(
-    forward: DatasetForward, samples: int, on_progress: Callable[[int, int], None], total: int
-) -> list[Record]:
-    found = []
-    for index in range(samples):
-        measured = forward(index)
-        if not isinstance(measured, Record):
-            raise LokrWeightingError(f"{measured.block} gives NaN or Inf: try another dtype")
-        found.append(measured)
-        on_progress(index + 1, total)
-    return found
+def _record(forward: DatasetForward, index: int) -> Record:
+    measured = forward(index)
+    if not isinstance(measured, Record):
+        raise LokrWeightingError(f"{measured.block} gives NaN or Inf: try another dtype")
+    return measured
 
 
-def _losses(forward: DatasetForward, samples: int, strategy: Strategy) -> np.ndarray:
+def _losses(forward: DatasetForward, own: Sequence[int]) -> np.ndarray:
+    """The losses of all processes' samples; `own` are this one's."""
+    return np.array(in_order([(index, forward.loss(index)) for index in own]))
+
+
+def _losses_with(strategy: Strategy, forward: DatasetForward, own: Sequence[int]) -> np.ndarray:
     try:
-        return np.array([forward.loss(index) for index in range(samples)])
+        with executed(forward.forward.pipeline.transformer, strategy):
+            return _losses(forward, own)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise LokrWeightingError(
             f"{strategy.label}: the model cannot be run like this ({error})"
@@ -159,7 +161,7 @@ def images_of(
     Returns:
         PIL images, (1 + strategies) x prompts.
     """
-    where = _device(device)
+    _, where = joined(device)
     folder = pipeline_folder(job.model, job.revision)
     pipeline = load_unchanged(folder, DTYPES[job.dtype_on(where)], job.quantization)
     place_pipeline(pipeline, where, offload)
@@ -176,7 +178,3 @@ def images_of(
                 rows[-1] += pipeline(prompt, generator=noise, **options).images
                 on_progress(sum(map(len, rows)), total)
     return rows
-
-
-def _device(name: str | None) -> torch.device:
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

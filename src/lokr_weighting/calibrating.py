@@ -1,6 +1,5 @@
 """Calibration: draw samples, run them, keep the records, stop when the plan is settled."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from lokr_weighting.data.loading import Offload, pipeline_folder
 from lokr_weighting.draw import stratified_timestep
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.probe import Probe
+from lokr_weighting.processes import in_order, joined
 from lokr_weighting.recipe import Recipe
 from lokr_weighting.settle import Settled
 
@@ -61,18 +61,10 @@ def calibrate_folder(
         LokrWeightingError: the model, the data or the folder cannot be used, or the model gives
             NaN or Inf time and again.
     """
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list, gather_object
 
     recipe, stop = recipe or Recipe(), stop or Stop()
-    # without a GPU accelerate joins processes only where it is told to use the CPU
-    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
-    if state.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
-        raise LokrWeightingError(
-            f"launched as {os.environ['WORLD_SIZE']} processes, but accelerate joins "
-            f"{state.num_processes}: check `accelerate config`"
-        )
-    where = torch.device(device or str(state.device))
+    state, where = joined(device)
     folder = pipeline_folder(job.model, job.revision)
     images = find_images(job.data)
     check_problems(images.problems, len(images.items) + len(images.problems))
@@ -117,12 +109,9 @@ def calibrate_folder(
 
 def _measure_to(target: int, collector: Collector, forward: DatasetForward, processes: int) -> None:
     """Measure up to `target` samples; one for each process between two exchanges."""
-    from accelerate.utils import gather_object
-
     while collector.count < target:
         row = range(collector.count, min(collector.count + processes, target))
-        found = gather_object([forward(index) for index in row if index in forward.samples])
-        collector.add(sorted(found, key=lambda each: each.sample))
+        collector.add(in_order([(i, forward(i)) for i in row if i in forward.samples]))
 
 
 def calibrate(

@@ -168,7 +168,7 @@ class Collector:
 
     def finish(self) -> Calibration:
         """The calibration, with all that was measured before; its summary goes to the folder."""
-        self.measured += self._before[self.count :]
+        self.measured += [each for each in self._before if (each.sample or 0) >= self.count]
         failed = [each for each in self.measured if isinstance(each, NotFinite)]
         calibration = Calibration(
             self.settings,

@@ -8,6 +8,7 @@ import typer
 
 from lokr_weighting.cli import calibrating, options
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.processes import is_main
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -56,11 +57,13 @@ def ablate(
     quiet_libraries()
     kept = "nothing was written"
     try:
-        with Progress(console=console(stderr=True)) as progress:
+        with Progress(console=console(stderr=True), disable=not is_main()) as progress:
             bar = _bar(progress, "running")
             found = ablate_folder(
                 job, samples=samples, device=device, offload=offload, on_progress=bar
             )
+            if not is_main():
+                return
             write_ablation(output / "ablation.json", found)
             _draw(found, output)
             kept = f"{output} holds the table and its figures, but no contact sheet"

@@ -1,6 +1,5 @@
 """Measuring a model on the user's own images and captions."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from lokr_weighting.cli import options
 from lokr_weighting.cli.writing import Goal, write
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.processes import is_main
 
 if TYPE_CHECKING:
     from lokr_weighting.calibration import Calibration
@@ -103,7 +103,7 @@ def calibrate(
     job = job_of(model, data, seed, resolution, buckets, crops, dtype, revision, quantization)
     chosen = options.read_recipe(recipe, settings)
     found, _ = _run(job, output, chosen, budget, samples, max_samples, device, offload, similarity)
-    if _is_main():
+    if is_main():
         typer.echo(
             f"Wrote {output}: {len(found.records)} samples. Plan with: "
             f"lokr-weighting plan --calibration {shlex.quote(str(output))} "
@@ -145,7 +145,7 @@ def generate(
     chosen = options.read_recipe(recipe, settings)
     folder = goal.path.with_suffix(".calibration")
     found, _ = _run(job, folder, chosen, budget, samples, max_samples, device, offload, similarity)
-    if not _is_main():
+    if not is_main():
         return
     from lokr_weighting.architectures import empty_transformer
     from lokr_weighting.data.loading import pipeline_folder
@@ -200,7 +200,7 @@ def _run(
     quiet_libraries()
     stop = Stop(samples=samples, most=max_samples)
     try:
-        with Bar(enabled=_is_main()) as bar:
+        with Bar(enabled=is_main()) as bar:
             found, settled = calibrate_folder(
                 job, folder, recipe, budget, stop, device, offload, similarity, bar.update, bar.say
             )
@@ -211,7 +211,7 @@ def _run(
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    if _is_main():
+    if is_main():
         _say_how_settled(found, settled, stop.share)
     return found, settled
 
@@ -229,7 +229,3 @@ def _say_how_settled(found: "Calibration", settled: "Settled | None", share: flo
         f"give it, {settled.near:.0%} are within one split of it in every block.",
         err=True,
     )
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
