@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lokr_weighting import Probe
+from lokr_weighting import LokrWeightingError, Probe
 from lokr_weighting.blocks import blocks_of
 from lokr_weighting.directions import COMPARED, Directions
 from tests.tiny_models import model_and_inputs
@@ -106,3 +106,10 @@ def test_a_kept_block_is_its_few_tokens_and_no_more() -> None:
     directions = Directions()
     directions.keep("a", torch.randn(1, 4096, 64, dtype=torch.bfloat16), None, [0])
     assert sum(each.nbytes for each in directions._kept.values()) == COMPARED * 64 * 4
+
+
+def test_blocks_of_other_tokens_are_refused_by_name() -> None:
+    directions = Directions()
+    directions.keep("layers.0", torch.randn(1, 64, 8), None, [0])
+    with pytest.raises(LokrWeightingError, match=r"layers\.1 hands on \(1, 16, 8\)"):
+        directions.keep("layers.1", torch.randn(1, 16, 8), None, [0])

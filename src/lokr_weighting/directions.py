@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lokr_weighting.angles import unit_rows
 from lokr_weighting.draw import token_rng
+from lokr_weighting.errors import LokrWeightingError
 
 COMPARED = 32  # tokens of each stream: 45 MB in both streams of the 57 blocks of Flux.1
 
@@ -21,6 +22,7 @@ class Directions:
     over all real tokens.
     """
 
+    _shape: torch.Size | None = None
     _chosen: tuple[Tensor, Tensor] | None = None
     _kept: dict[str, Tensor] = field(default_factory=dict)
 
@@ -34,8 +36,17 @@ class Directions:
             tokens: the stream behind it, (batch, tokens, width).
             real: which tokens count, (batch, tokens) of bool; None: all.
             samples: the batch's samples by number; they decide which tokens are drawn.
+
+        Raises:
+            LokrWeightingError: the tokens are others than those behind the blocks before.
         """
+        if self._shape not in (None, tokens.shape):
+            raise LokrWeightingError(
+                f"{block} hands on {tuple(tokens.shape)} (batch, tokens, width), the block before "
+                f"{tuple(self._shape)}: these cannot be compared; measure without similarity"
+            )
         if self._chosen is None:
+            self._shape = tokens.shape
             self._chosen = _choose(tokens, real, samples or range(len(tokens)))
         places, weights = (each.to(tokens.device) for each in self._chosen)
         directions = unit_rows(tokens.detach().take_along_dim(places[..., None], dim=-2))

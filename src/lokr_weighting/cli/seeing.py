@@ -143,4 +143,4 @@ def similarity(
         return
     out = console()
     out.print(groups_table(found))
-    out.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    out.print(f"Wrote {output}: similarity.json, similarity.png, similarity.svg")
