@@ -11,8 +11,8 @@ The rule, for each list of blocks and each stream:
    in shares of the undivided list's, is the gap (Tibshirani, Walther and Hastie, 2001; without
    the logarithm: Mohajer, Englmeier and Schmid, 2011).
 3. The number of groups is the smallest whose gap is within one standard error of the largest.
-   Where the largest is not above 0.03 by one standard error, the list is not divided: of lists
-   that only drift, by the same angle at every block, it stays below that.
+   Where the largest is not above 0.03 by one standard error, the list is not divided: of 12 or
+   more blocks that only drift, by the same angle at every block, it stays below that.
 
 Standard errors and shares are those of resamples of the samples within timestep bins.
 """
