@@ -1,7 +1,11 @@
 # Two commands: `make demo` runs the main job, `make test` passes the tests. Both set up what they need.
 PYTHON ?= python3
+# tests in parallel
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+# a file's tests stay together, for what they share; in their order, as the longest file is the first
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 OLD_LYCORIS := 3.1.0 3.4.0
 OLD_PEFT := 0.18.1
 OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
@@ -15,10 +19,10 @@ demo: $(VENV)/demo.done
 	@echo "Written: demo/peft_config.json, demo/peft_config.plan.json, demo/peft_config.calibration/"
 
 test: $(VENV)/dev.done $(OLD)
-	$(BIN)/pytest
+	$(PYTEST)
 
 fast: $(VENV)/dev.done $(OLD)
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from lokr_weighting import Heatmaps
 from lokr_weighting.cli import main
+
+# how long an example takes depends on what else runs
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 PUBLISHED = Path(__file__).parent / "published"
 

@@ -68,7 +68,7 @@ def test_a_factor_stays_within_what_loaders_read_back() -> None:
     assert max(linear.factor for linear in plan.linears) == 4  # the root of 16
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**16), budget=st.sampled_from([None, "3M", "uniform:6"]))
 def test_written_and_read_back_a_plan_is_equal(
     tmp_path_factory: pytest.TempPathFactory, seed: int, budget: str | None

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lycoris.modules.lokr import LokrModule
 from peft.tuners.lokr.layer import factorization as peft_factorization
@@ -10,7 +10,6 @@ from lokr_weighting.splits import Split, factor_ranges, largest_factor, split_of
 sides = st.integers(1, 96) | st.sampled_from([192, 640, 1536, 2432, 3072, 4864, 9728, 14592])
 
 
-@settings(deadline=None)
 @given(sides, sides, st.data())
 def test_split_and_parameters_are_those_of_the_real_module(
     out_features: int, in_features: int, data: st.DataObject
