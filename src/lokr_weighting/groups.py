@@ -17,7 +17,6 @@ The rule, for each list of blocks and each stream:
 Standard errors and shares are those of resamples of the samples within timestep bins.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,32 +88,32 @@ def divide(similarity: np.ndarray, resamples: np.ndarray, path: str, stream: str
     drawn = [
         _groups(each, _number(gap, limit)) for gap, each in zip(drawn_gaps, drawn_ends, strict=True)
     ]
+    groups = [
+        Group(
+            name,
+            first,
+            last,
+            _mean_of_pairs(similarity[first : last + 1, first : last + 1]),
+            kept=_share_with(drawn, first, last, off=0),
+            near=_share_with(drawn, first, last, off=1),
+        )
+        for name, (first, last) in zip(_names(count), found, strict=True)
+    ]
     return Grouping(
         path,
         stream,
-        tuple(
-            Group(
-                name,
-                first,
-                last,
-                _mean_of_pairs(similarity[first : last + 1, first : last + 1]),
-                float(np.mean([(first, last) in each for each in drawn])),
-                float(
-                    np.mean(
-                        [
-                            any(abs(a - first) <= 1 and abs(b - last) <= 1 for a, b in each)
-                            for each in drawn
-                        ]
-                    )
-                ),
-            )
-            for name, (first, last) in zip(_names(count), found, strict=True)
-        ),
-        float(explained[count - 1]),
-        float(explained[count - 1] - gaps[count - 1]),
-        float(errors[count - 1]),
-        float(np.mean([len(each) == count for each in drawn])),
+        tuple(groups),
+        explained=float(explained[count - 1]),
+        by_depth=float(explained[count - 1] - gaps[count - 1]),
+        error=float(errors[count - 1]),
+        same=float(np.mean([len(each) == count for each in drawn])),
     )
+
+
+def _share_with(drawn: list[list[tuple[int, int]]], first: int, last: int, off: int) -> float:
+    """The share of resamples that have a group with both ends at most `off` blocks away."""
+    has = [any(max(abs(a - first), abs(b - last)) <= off for a, b in each) for each in drawn]
+    return float(np.mean(has))
 
 
 def divisions(similarity: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +188,7 @@ def _groups(ends: np.ndarray, count: int) -> list[tuple[int, int]]:
     return [(begin, end - 1) for begin, end in zip([0, *found], found, strict=False)]
 
 
-def _names(count: int) -> Sequence[str]:
+def _names(count: int) -> list[str]:
     if count < 3:
         return ["all"] if count == 1 else ["first", "last"]
     if count == 3:
