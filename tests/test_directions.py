@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lokr_weighting import LokrWeightingError, Probe
-from lokr_weighting.blocks import blocks_of
 from lokr_weighting.directions import COMPARED, Directions
-from tests.tiny_models import model_and_inputs
+from tests.tiny_models import model_and_inputs, run_with_hook
 
 KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow")
 REGISTERS = 8  # tokens that AuraFlow puts in front of the text
@@ -21,17 +20,13 @@ def states_by_hand(
     text_tokens = inputs["encoder_hidden_states"].shape[1] + front
     found: list[tuple[Tensor, Tensor | None]] = []
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def hook(_module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> None:
         if isinstance(output, Tensor):  # [text, image] in one
             output = output[:, :text_tokens], output[:, text_tokens:]
         text, image = output
         found.append((image.double(), None if text is None else text.double()))
 
-    handles = [block.module.register_forward_hook(hook) for block in blocks_of(model)]
-    with torch.no_grad():
-        model(**inputs)
-    for handle in handles:
-        handle.remove()
+    run_with_hook(model, inputs, hook)
     return found
 
 

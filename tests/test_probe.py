@@ -16,7 +16,7 @@ from lokr_weighting import LokrWeightingError, Probe, blocks, register_family
 from lokr_weighting.blocks import BlockList, Family, Streams, blocks_of
 from lokr_weighting.directions import COMPARED
 from tests.test_angles import reference
-from tests.tiny_models import model_and_inputs
+from tests.tiny_models import model_and_inputs, run_with_hook
 
 KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow")
 REGISTERS = 8  # tokens that AuraFlow puts in front of the text
@@ -39,13 +39,7 @@ def streams_by_hand(
             text_distance = reference(kwargs["encoder_hidden_states"], text)
         found.append((reference(kwargs["hidden_states"], image), text_distance))
 
-    handles = [
-        block.module.register_forward_hook(hook, with_kwargs=True) for block in blocks_of(model)
-    ]
-    with torch.no_grad():
-        model(**inputs)
-    for handle in handles:
-        handle.remove()
+    run_with_hook(model, inputs, hook)
     return found
 
 

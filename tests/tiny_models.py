@@ -1,10 +1,12 @@
 """Small random transformers of every family, and inputs for them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from lokr_weighting.blocks import blocks_of
 from tests import tiny_pipelines
 
 BATCH, TEXT = 2, 12
@@ -40,3 +42,13 @@ def model_and_inputs(kind: str, seed: int = 0) -> tuple[nn.Module, dict[str, Any
         inputs["pooled_projections"] = torch.randn(BATCH, config.pooled_projection_dim)
         inputs["timestep"] = inputs["timestep"] * 1000
     return model, inputs
+
+
+def run_with_hook(model: nn.Module, inputs: dict[str, Any], hook: Callable[..., None]) -> None:
+    """Run the model once with a plain hook, (module, args, kwargs, output), behind every block."""
+    blocks = [block.module for block in blocks_of(model)]
+    handles = [block.register_forward_hook(hook, with_kwargs=True) for block in blocks]
+    with torch.no_grad():
+        model(**inputs)
+    for handle in handles:
+        handle.remove()
