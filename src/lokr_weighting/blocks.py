@@ -190,6 +190,12 @@ def places_in_lists(names: Sequence[str]) -> dict[str, list[int]]:
     return lists
 
 
+def ranges_of_lists(names: Sequence[str]) -> list[str]:
+    """The numbers of each list's blocks, e.g. "0 to 37: transformer_blocks"."""
+    lists = places_in_lists(names)
+    return [f"{places[0]} to {places[-1]}: {path}" for path, places in lists.items()]
+
+
 def block_linears(model: "nn.Module") -> list[BlockLinear]:
     """Every Linear inside a block, in the order of the blocks and of their modules."""
     return [

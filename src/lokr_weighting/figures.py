@@ -7,6 +7,7 @@ colour-blind readers, and every axis says what it shows.
 import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lokr_weighting.blocks import places_in_lists
+from lokr_weighting.blocks import places_in_lists, ranges_of_lists
 from lokr_weighting.heatmaps import Heatmaps
 from lokr_weighting.plan import Plan
 
@@ -30,6 +31,14 @@ COLOURS = "viridis"
 BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette
 DISTANCE = "mean angular distance (half turns)"
 TICKS = 20  # at most so many block numbers are written
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as STEM.png and STEM.svg; the two files."""
+    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
+    for file in files:
+        figure.savefig(file, dpi=150)
+    return files
 
 
 def scales(heatmap: np.ndarray) -> dict[str, tuple[np.ndarray, Normalize]]:
@@ -187,8 +196,6 @@ def similarity_figure(found: "Similarity") -> Figure:
         for stream, matrix in (("image", found.image), ("text", found.text))
         if not np.isnan(matrix).all()
     ]
-    lists = places_in_lists(found.blocks)
-    which = [f"{places[0]} to {places[-1]}: {path}" for path, places in lists.items()]
     lowest = min(np.nanmin(matrix) for _, matrix in streams)
     figure = Figure(figsize=(6.5 * len(streams), 6.5), layout="constrained")
     for ax, (stream, matrix) in zip(
@@ -198,9 +205,9 @@ def similarity_figure(found: "Similarity") -> Figure:
         every = -(-len(matrix) // TICKS)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks(range(0, len(matrix), every))
-        ax.set(xlabel="\n".join(["block", *which]), ylabel="block")
+        ax.set(xlabel="\n".join(["block", *ranges_of_lists(found.blocks)]), ylabel="block")
         ax.set_title(f"{stream} stream", loc="left", pad=2)
-        for places in lists.values():
+        for places in places_in_lists(found.blocks).values():
             for line in (ax.axhline, ax.axvline):
                 line(places[0] - 0.5, color="white", linewidth=0.8, linestyle="--")
         named = []

@@ -40,6 +40,11 @@ class PairsLine(BaseModel):
     text: list[Cosine | None]
 
 
+def blocks_of_pairs(pairs: int) -> int:
+    """How many blocks have so many pairs."""
+    return (isqrt(8 * pairs + 1) + 1) // 2
+
+
 def line_of(sample: int, pairs: Pairs) -> str:
     """A sample's pairs as a line, with five decimals."""
     image, text = (each.astype(float).round(DECIMALS) for each in (pairs.image, pairs.text))
@@ -59,7 +64,7 @@ def parse_pairs(line: bytes, where: str) -> tuple[int, Pairs]:
     except ValidationError as error:
         raise LokrWeightingError(f"{where}: {faults(error, [*PairsLine.model_fields])}") from None
     count = len(found.image)
-    blocks = (isqrt(8 * count + 1) + 1) // 2
+    blocks = blocks_of_pairs(count)
     if blocks * (blocks - 1) // 2 != count or len(found.text) > count:
         raise LokrWeightingError(
             f"{where}: image has {count} pairs and text {len(found.text)}; every pair of some "

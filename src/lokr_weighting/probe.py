@@ -144,6 +144,8 @@ class Probe:
     def take(self) -> Distances:
         """The distances of the forward that just ran; waits for the device once.
 
+        With similarity it waits once more for each stream.
+
         Raises:
             LokrWeightingError: a block did not run: this model does not call its blocks.
         """

@@ -19,6 +19,7 @@ from lokr_weighting.calibration import SUMMARY, Calibration, Summary
 from lokr_weighting.collect import Stop
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.experiment_tables import GROUP_COLUMNS, group_rows, groups_remarks
+from lokr_weighting.figures import save
 from lokr_weighting.files import read_model, write_text
 from lokr_weighting.heatmaps import Heatmaps
 from lokr_weighting.pictures import pictures
@@ -111,10 +112,11 @@ def write_report(
         means = (heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0))
         ablation = replace(ablation, image=means[0], text=means[1])
     judged, similarity = [], None
-    if isinstance(measured, Calibration) and measured.has_similarity:
-        similarity = similarity_of(measured)
-    if isinstance(measured, Calibration) and model is not None:
-        judged = judgements(measured, model, plan)
+    if isinstance(measured, Calibration):
+        if measured.has_similarity:
+            similarity = similarity_of(measured)
+        if model is not None:
+            judged = judgements(measured, model, plan)
     drawn = pictures(heatmaps, plan, judged, similarity, ablation)
     page = _template().render(
         title=f"Where {plan.model} works",
@@ -153,9 +155,7 @@ def write_report(
     folder.mkdir(exist_ok=True)
     files = [path]
     for each in drawn:
-        for suffix in ("png", "svg"):
-            files.append(folder / f"{each.name}.{suffix}")
-            each.figure.savefig(files[-1], dpi=150)
+        files += save(each.figure, folder / each.name)
     return files
 
 

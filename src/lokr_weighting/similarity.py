@@ -14,6 +14,7 @@ from lokr_weighting.calibration import Calibration
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.groups import Grouping, divide
 from lokr_weighting.heatmaps import nulls
+from lokr_weighting.pairs import blocks_of_pairs
 from lokr_weighting.records import Records, heatmaps_of
 from lokr_weighting.settle import RESAMPLES, resampled
 
@@ -119,7 +120,7 @@ def similarity_of(
 
 def _matrix(pairs: np.ndarray, diagonal: float = 1) -> np.ndarray:
     """The symmetric matrix, (..., blocks, blocks), of a lower triangle, (..., pairs)."""
-    blocks = round((2 * pairs.shape[-1] + 0.25) ** 0.5 + 0.5)
+    blocks = blocks_of_pairs(pairs.shape[-1])
     matrix = np.full((*pairs.shape[:-1], blocks, blocks), float(diagonal))
     rows, columns = np.tril_indices(blocks, -1)
     matrix[..., rows, columns] = matrix[..., columns, rows] = pairs

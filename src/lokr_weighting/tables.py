@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from lokr_weighting.blocks import places_in_lists
+from lokr_weighting.blocks import ranges_of_lists
 from lokr_weighting.budget import BYTES_PER_PARAMETER
 from lokr_weighting.plan import LinearPlan, Plan
 from lokr_weighting.readback import ModuleResult, Readback, label_of, parameters
@@ -192,9 +192,7 @@ def cost_table(readback: Readback) -> RenderableType:
 
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
-    lists = places_in_lists([block.name for block in plan.blocks])
-    parts = [f"{numbers[0]} to {numbers[-1]}: {path}" for path, numbers in lists.items()]
-    return f"Blocks {', '.join(parts)}."
+    return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
 
 
 def _with_error(value: float | None, error: float | None, digits: int) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lokr_weighting.cli import calibrating, options
-from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import is_main
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ def ablate(
     Also says whether the distance that plans are made from predicted the damage.
     """
     job = calibrating.job_of(model, data, seed, resolution, False, 1, dtype, revision, quantization)
-    if output.is_file():
-        raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+    options.check_folder(output)
     from rich.progress import Progress
 
     from lokr_weighting.ablating import ablate_folder

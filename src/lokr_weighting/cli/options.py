@@ -77,6 +77,16 @@ def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
     return checked(Recipe, data, "--set" if settings else "recipe")
 
 
+def check_folder(output: Path) -> None:
+    """Refuse a file where a folder is written.
+
+    Raises:
+        LokrWeightingError: the output is a file.
+    """
+    if output.is_file():
+        raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+
+
 def print_json(data: Any) -> None:
     """Print data for scripts."""
     typer.echo(json.dumps(data, indent=2))

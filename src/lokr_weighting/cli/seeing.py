@@ -126,20 +126,18 @@ def similarity(
     """
     from lokr_weighting.calibration import read_calibration
     from lokr_weighting.experiment_tables import groups_table
-    from lokr_weighting.figures import similarity_figure
+    from lokr_weighting.figures import save, similarity_figure
     from lokr_weighting.files import write_json
     from lokr_weighting.similarity import similarity_of
     from lokr_weighting.tables import console
 
-    if output.is_file():
-        raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+    options.check_folder(output)
     found = similarity_of(read_calibration(calibration))
-    write_json(output / "similarity.json", found.as_json())
-    figure = similarity_figure(found)
-    for suffix in ("png", "svg"):
-        figure.savefig(output / f"similarity.{suffix}", dpi=150)
+    data = found.as_json()
+    write_json(output / "similarity.json", data)
+    save(similarity_figure(found), output / "similarity")
     if as_json:
-        options.print_json(found.as_json())
+        options.print_json(data)
         return
     out = console()
     out.print(groups_table(found))

@@ -61,8 +61,8 @@ class Goal:
         output, template = self.path, self.template
         if self.target == "lycoris" and output.is_dir():
             raise LokrWeightingError(f"{output}: is a folder; give a file's name with --output")
-        if self.target != "lycoris" and output.is_file():
-            raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+        if self.target != "lycoris":
+            options.check_folder(output)
         if template and self.target != "lycoris":
             raise LokrWeightingError("--template is a LyCORIS configuration; peft has none")
         if template and output.exists() and template.exists() and output.samefile(template):
