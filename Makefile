@@ -27,6 +27,7 @@ fast: $(VENV)/dev.done $(OLD)
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
 
 clean:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lokr_weighting import load_reference, make_plan, read_heatmaps, write_heatmaps
-from lokr_weighting.architectures import empty_transformer
+from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.targets.lycoris import config_of
 
 ROUNDS = 5

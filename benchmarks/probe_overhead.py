@@ -43,7 +43,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from lokr_weighting import Probe
-from lokr_weighting.angles import angular_distance
+from lokr_weighting.measure.angles import angular_distance
 
 IMAGE_TOKENS, TEXT_TOKENS = 1024, 154
 SIDE = 2 * math.isqrt(IMAGE_TOKENS)
@@ -97,7 +97,7 @@ def probe_forward(
 
     start = clock()
     handles = add_marks()  # these run before the probe's hooks, the next ones after them
-    with Probe(model, similarity) as probe:
+    with Probe(model, similarity=similarity) as probe:
         handles += add_marks()
         model(**inputs)
         mark()

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from lokr_weighting import Heatmaps, Job, Recipe, Stop, calibrate_folder, heatmaps_of, make_plan
-from lokr_weighting.architectures import empty_transformer
-from lokr_weighting.blocks import block_linears, block_names
-from lokr_weighting.calibration import Calibration
 from lokr_weighting.cli.progress import Bar, quiet_libraries
-from lokr_weighting.recipe import contributions
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.models.known import empty_transformer
+from lokr_weighting.plan.recipe import contributions
+from lokr_weighting.plan.settled import judge
 from lokr_weighting.records import Records, stack_records
-from lokr_weighting.settle import judge
+from lokr_weighting.records.store import Calibration
 
 SHORT_RUN = 130
 

@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lokr_weighting.targets import peft as weighted
-from tests.targets.test_peft import plan_for
+from tests.targets.peft.test_adapters import plan_for
 from tests.tiny_models import model_and_inputs
 
 STEPS, RATE = 4, 0.05

@@ -5,10 +5,11 @@ import sys
 from importlib.metadata import version
 
 from lokr_weighting import load_reference, make_plan
-from lokr_weighting.architectures import empty_transformer
-from lokr_weighting.blocks import block_names
-from lokr_weighting.readback import differences_from_plan, read_back
+from lokr_weighting.models.blocks import block_names
+from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.targets.lycoris import config_of, read_config
+from lokr_weighting.targets.lycoris.readback import read_back
+from lokr_weighting.targets.tensors import differences_from_plan
 from tests.conftest import PUBLISHED, random_heatmaps
 
 ARCHITECTURES = ("sd3-medium", "sd3.5-medium", "flux.1-dev", "auraflow-v0.3")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 
-from lokr_weighting.architectures import shipped_pipeline
+from lokr_weighting.models.known import shipped_pipeline
 from tests.conftest import Run
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"

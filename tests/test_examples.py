@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from lokr_weighting import make_plan, read_plan, write_plan
-from lokr_weighting.architectures import empty_transformer
-from lokr_weighting.blocks import block_linears
+from lokr_weighting.models.blocks import block_linears
+from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.targets.conversion import peft_to_lycoris
-from lokr_weighting.targets.peft_layout import saved_names
+from lokr_weighting.targets.peft.layout import saved_names
 from tests.conftest import Run, random_heatmaps
 from tests.tiny_pipelines import build
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lokr_weighting.blocks import blocks_of
+from lokr_weighting.models.blocks import blocks_of
 from tests import tiny_pipelines
 
 BATCH, TEXT = 2, 12

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lokr_weighting import Plan, calibrate, make_plan, read_plan, write_plan
+from lokr_weighting.data.encoding import Encoder
 from lokr_weighting.data.folder import find_images
 from lokr_weighting.data.images import crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.loading import load_pipeline, pipeline_folder
-from lokr_weighting.data.pipelines import Encoder
-from lokr_weighting.draw import crop_rng
+from lokr_weighting.data.samples import crop_rng
+from lokr_weighting.models.loading import load_pipeline, pipeline_folder
 from lokr_weighting.targets import peft as weighted
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16}

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import set_seed
-from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.probe import Distances, Probe
+from lokr_weighting.measure.distances import Distances
+from lokr_weighting.measure.forward import token_mask
+from lokr_weighting.measure.probe import Probe
 
 TIMESTEPS = 1000.0
 SMALLEST = 2 / TIMESTEPS  # SimpleTuner takes timesteps up to 1 for sigmas
@@ -75,24 +76,29 @@ def size_of(raw: dict[str, Any]) -> int:
 
 @torch.no_grad()
 def run_batch(
-    trainer: Any, probe: Probe, raw: dict[str, Any], timesteps: Sequence[float]
+    trainer: Any, probe: Probe, raw: dict[str, Any], timesteps: Sequence[float], first: int
 ) -> Distances:
-    """Noise a batch to these timesteps in [SMALLEST, 1] and run the model once."""
+    """Noise a batch to these timesteps and run the model once.
+
+    Args:
+        trainer: SimpleTuner's trainer.
+        probe: on its model, entered.
+        raw: the batch.
+        timesteps: (batch,), each in [SMALLEST, 1].
+        first: the number of the batch's first sample.
+    """
     prepared = trainer.prepare_batch(raw)
     # would run the model several times
     prepared.pop("scheduled_sampling_plan", None)
-    probe.text_mask = _text_mask(prepared)
-    with trainer.accelerator.autocast():
-        trainer.model_predict(
-            prepared, custom_timesteps=[timestep * TIMESTEPS for timestep in timesteps]
-        )
-    return probe.take()
+    scheduled = [timestep * TIMESTEPS for timestep in timesteps]
 
+    def predict() -> None:
+        with trainer.accelerator.autocast():
+            trainer.model_predict(prepared, custom_timesteps=scheduled)
 
-def _text_mask(prepared: dict[str, Any]) -> Tensor | None:
-    """Which caption tokens are real, (batch, tokens), where the family knows."""
-    mask, embeddings = prepared.get("encoder_attention_mask"), prepared["encoder_hidden_states"]
-    if mask is None:
-        return None
-    # AuraFlow's repeats each token's entry over the embedding's width
-    return mask.reshape(*embeddings.shape[:2], -1)[..., 0]
+    mask = prepared.get("encoder_attention_mask")
+    return probe.measure(
+        predict,
+        samples=range(first, first + len(timesteps)),
+        text_mask=None if mask is None else token_mask(mask, prepared["encoder_hidden_states"]),
+    )

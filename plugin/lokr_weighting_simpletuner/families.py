@@ -1,38 +1,10 @@
-"""SimpleTuner's own transformers: classes of diffusers' names, with other ways to run a block."""
+"""Which of SimpleTuner's families can be measured."""
 
-from lokr_weighting.blocks import JOINED, BlockList, Family, register_family
+from lokr_weighting.models.table import family_files
 
-LIBRARY = "simpletuner"
-JOINT = ("norm1_context*", "norm1*", "ff*")
 
-FAMILIES = {
-    "sd3": Family(
-        "sd3",
-        ("SD3Transformer2DModel",),
-        (BlockList("transformer_blocks", JOINT),),
-        LIBRARY,
-        functions=("_sd3_apply_joint_transformer_block",),
-    ),
-    "flux": Family(
-        "flux",
-        ("FluxTransformer2DModel",),
-        (
-            BlockList("transformer_blocks", JOINT),
-            BlockList("single_transformer_blocks", ("norm*", "proj_mlp*", "proj_out*"), JOINED),
-        ),
-        LIBRARY,
-    ),
-    "auraflow": Family(
-        "auraflow",
-        ("AuraFlowTransformer2DModel",),
-        (
-            BlockList("joint_transformer_blocks", JOINT),
-            BlockList("single_transformer_blocks", ("norm1*", "ff*"), JOINED),
-        ),
-        LIBRARY,
-    ),
-}
-"""SimpleTuner's `model_family` -> its transformer's family."""
-
-for _family in FAMILIES.values():
-    register_family(_family)
+def model_families() -> list[str]:
+    """SimpleTuner's `model_family` of every family that the table knows there."""
+    return [
+        file.simpletuner.model_family for file in family_files() if file.simpletuner is not None
+    ]

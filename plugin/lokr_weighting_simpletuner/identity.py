@@ -1,13 +1,14 @@
 """What a calibration inside a run is of: the model, the dataset, and how it was drawn."""
 
-import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from lokr_weighting.calibration import Settings
+from lokr_weighting.digests import short_digest
+from lokr_weighting.records.calibration import Settings
 
 VALUES = 64  # of every tensor that are looked at
 
@@ -49,14 +50,17 @@ def name_of(settings: Settings) -> str:
 
 def _weights(model: nn.Module) -> str:
     """A fingerprint of a model: its tensors' names and shapes, and values from all over each."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        if type(tensor) is torch.Tensor and tensor.numel():
-            flat = tensor.detach().flatten()
-            values = flat[:: max(1, flat.numel() // VALUES)][:VALUES]
-            digest.update(values.double().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return short_digest(
+        part for name, tensor in model.state_dict().items() for part in _sampled(name, tensor)
+    )
+
+
+def _sampled(name: str, tensor: torch.Tensor) -> Iterator[bytes | str]:
+    yield f"{name} {tuple(tensor.shape)} {tensor.dtype}\n"
+    if type(tensor) is torch.Tensor and tensor.numel():
+        flat = tensor.detach().flatten()
+        values = flat[:: max(1, flat.numel() // VALUES)][:VALUES]
+        yield values.double().cpu().numpy().tobytes()
 
 
 def _datasets(config: Any) -> dict[str, dict[str, Any]]:
@@ -92,5 +96,4 @@ def _datasets(config: Any) -> dict[str, dict[str, Any]]:
 
 
 def _digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_digest([json.dumps(data, sort_keys=True, default=str)])

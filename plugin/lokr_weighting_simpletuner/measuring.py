@@ -8,33 +8,34 @@ from typing import Any
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from lokr_weighting.blocks import block_linears, block_names
-from lokr_weighting.calibration import (
-    SETTINGS,
-    SUMMARY,
-    Calibration,
-    Folder,
-    Measured,
-    read_calibration,
-)
-from lokr_weighting.collect import Collector, Stop, measured_of
-from lokr_weighting.draw import stratified_timestep
+from lokr_weighting.data.samples import stratified_timestep
 from lokr_weighting.files import read_json
-from lokr_weighting.probe import Probe
-from lokr_weighting.processes import is_main
-from lokr_weighting.recipe import Recipe
+from lokr_weighting.measure.collector import Collector
+from lokr_weighting.measure.distances import measured_of
+from lokr_weighting.measure.probe import Probe
+from lokr_weighting.measure.stop import Stop
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.settled import Settled
+from lokr_weighting.processes import from_main, is_main, raise_together, tried
+from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.record import Measured
+from lokr_weighting.records.store import SETTINGS, SUMMARY, read_calibration
 from lokr_weighting_simpletuner.batches import SMALLEST, Batches, run_batch, size_of
 from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.settings import Settings
 from lokr_weighting_simpletuner.state import kept
-from lokr_weighting_simpletuner.together import from_main, raise_together, tried
 
 FOLDERS = "calibration-"
 
 
-def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path) -> Calibration:
-    """The calibration of this run's model and data; all processes return the same.
+def calibrate_run(
+    trainer: Any, settings: Settings, recipe: Recipe, folder: Path
+) -> tuple[Calibration, Settled | None]:
+    """The calibration of this run's model and data, and how settled the plan is.
+
+    All processes return the same.
 
     Args:
         trainer: SimpleTuner's trainer, right before it creates the adapter.
@@ -53,7 +54,7 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
         Collector,
         blocks=block_names(model),
         linears=block_linears(model),
-        settings=what | how_it_is_drawn(trainer),
+        settings={**what, **how_it_is_drawn(trainer)},
         recipe=recipe,
         budget=settings.budget,
         stop=Stop(samples=settings.samples, most=settings.max_samples),
@@ -61,26 +62,25 @@ def calibrate_run(trainer: Any, settings: Settings, recipe: Recipe, folder: Path
         similarity=settings.similarity,
     )
     for path, measured in finished:
-        found = collector()
-        found.resume(measured)
-        if found.enough():
-            logger().info(f"Reusing the finished calibration in {path} ({found.count} samples).")
-            return found.finish()
-    found = collector()
-    own = _own_folder(folder, name_of(found.settings), settings.reuse)
+        reused = collector()
+        reused.resume(measured)
+        if reused.judge_if_due():
+            logger().info(f"Reusing the finished calibration in {path} ({reused.count} samples).")
+            return reused.finish(), reused.settled
+    anew = collector()
+    own = _own_folder(folder, name_of(anew.settings), settings.reuse)
     try:
-        before = from_main(main, _open, found, own)
-        found.resume(before)
+        before = from_main(main, anew.open, own)
+        anew.resume(before)
         if before:
-            logger().info(f"Resuming the calibration in {own} after {found.count} samples.")
-        _measure(trainer, found, settings.seed)
-        return found.finish()
+            logger().info(f"Resuming the calibration in {own} after {anew.count} samples.")
+        _measure(trainer, anew, settings.seed)
+        return anew.finish(), anew.settled
     except KeyboardInterrupt:
         logger().warning(f"Interrupted; what was measured is kept in {own} and resumed next time.")
         raise
     finally:
-        if found.folder:
-            found.folder.close()
+        anew.close()
 
 
 def _look_around(
@@ -106,12 +106,6 @@ def _own_folder(folder: Path, name: str, reuse: bool) -> Path:
     return path
 
 
-def _open(collector: Collector, path: Path) -> list[Measured]:
-    """Open the folder for the collector; what it already holds."""
-    collector.folder = Folder(path, collector.settings)
-    return collector.folder.read()
-
-
 def _measure(trainer: Any, collector: Collector, seed: int) -> None:
     """Measure until it is enough; the run is as before afterwards.
 
@@ -121,9 +115,9 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
     accelerator, bins = trainer.accelerator, collector.recipe.bins
     position = 0
     model = trainer.model.get_trained_component()
-    with kept(trainer), Probe(model, collector.similarity) as probe, _bar() as bar:
+    with kept(trainer), Probe(model, similarity=collector.similarity) as probe, _bar() as bar:
         batches = Batches(trainer, seed)
-        while not collector.enough():
+        while not collector.judge_if_due():
             raw, error = tried(batches.draw)
             raise_together(error)
             sizes = gather_object([size_of(raw)])
@@ -136,12 +130,11 @@ def _measure(trainer: Any, collector: Collector, seed: int) -> None:
                 max(stratified_timestep(seed, number + row, bins), SMALLEST)
                 for row in range(size_of(raw))
             ]
-            probe.samples = range(number, number + len(timesteps))
-            distances, error = tried(run_batch, trainer, probe, raw, timesteps)
+            distances, error = tried(run_batch, trainer, probe, raw, timesteps, number)
             raise_together(error)
             # in the order of the processes, which is that of the samples
-            found = gather_object(measured_of(distances, collector.blocks, timesteps, number))
-            new = found[collector.count - first : position - first]
+            measured = gather_object(measured_of(distances, collector.blocks, timesteps, number))
+            new = measured[collector.count - first : position - first]
             raise_together(tried(collector.add, new)[1])
             bar.total = collector.next_check
             bar.update(collector.count - bar.n)
@@ -161,13 +154,13 @@ def _bar() -> Any:
 
 def _finished(folder: Path, what: dict[str, Any]) -> list[tuple[Path, list[Measured]]]:
     """The finished calibrations of the same, newest first: where they are and what they hold."""
-    found = []
+    finished = []
     for path in _folders(folder):
         if (path / SUMMARY).exists():
             calibration = read_calibration(path)
             if _differing(calibration.settings, what) == []:
-                found.append((path, [*calibration.records, *calibration.not_finite]))
-    return [(path, sorted(each, key=lambda one: one.sample)) for path, each in found]
+                finished.append((path, [*calibration.records, *calibration.not_finite]))
+    return [(path, sorted(each, key=lambda one: one.sample)) for path, each in finished]
 
 
 def _say_why_anew(folder: Path, what: dict[str, Any]) -> None:
@@ -181,8 +174,8 @@ def _say_why_anew(folder: Path, what: dict[str, Any]) -> None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    found = [path.parent for path in folder.glob(f"{FOLDERS}*/{SETTINGS}")]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    folders = [path.parent for path in folder.glob(f"{FOLDERS}*/{SETTINGS}")]
+    return sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _differing(before: Any, what: dict[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
-from lokr_weighting.targets.lycoris import read_config
-from lokr_weighting_simpletuner.families import FAMILIES
+from lokr_weighting.targets.lycoris.config import read_config
+from lokr_weighting_simpletuner.families import model_families
 
 MEASURE_ELSEWHERE = (
     "measure in one process without it first (lokr_weighting_measure_only=true, "
@@ -27,8 +27,9 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "'lycoris' and name a lycoris_config",
     ),
     (
-        lambda config: config.model_family not in FAMILIES,
-        "model_family {config.model_family!r} is not known here; known are " + ", ".join(FAMILIES),
+        lambda config: config.model_family not in model_families(),
+        "model_family {config.model_family!r} is not known here; known are "
+        + ", ".join(model_families()),
     ),
     (
         lambda config: _get(config, "init_lora"),

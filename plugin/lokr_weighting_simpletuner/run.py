@@ -9,24 +9,29 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from lokr_weighting.blocks import block_linears, block_names
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.plan import Plan, make_plan, write_plan
-from lokr_weighting.readback import differences_from_plan
-from lokr_weighting.report import write_report
-from lokr_weighting.tables import as_text, plan_table
-from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config, write_config
-from lokr_weighting.targets.lycoris_network import adapted_tensors, network_tensors
+from lokr_weighting.measure.stop import judgements
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.plan.make import make_plan
+from lokr_weighting.plan.plan import Plan, write_plan
+from lokr_weighting.plan.settled import Settled
+from lokr_weighting.processes import from_main, tried
+from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.show.console import as_text
+from lokr_weighting.show.plan_tables import plan_table
+from lokr_weighting.show.report import write_report
+from lokr_weighting.targets.lycoris.config import LycorisConfig, read_config, write_config
+from lokr_weighting.targets.lycoris.network import adapted_tensors, network_tensors
+from lokr_weighting.targets.registry import LYCORIS, as_planned, listed
+from lokr_weighting.targets.tensors import differences_from_plan
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.measuring import calibrate_run
 from lokr_weighting_simpletuner.refusals import check_config
 from lokr_weighting_simpletuner.resuming import SAVED, Checkpoint, resumed_from
 from lokr_weighting_simpletuner.settings import Settings, read_settings
-from lokr_weighting_simpletuner.together import from_main, tried
 
 FOLDER = "lokr_weighting"
 CONFIG, PLAN, REPORT = "lycoris_config.json", "plan.json", "report.html"
-MOST = 3  # differences that a message lists
 
 
 class Run:
@@ -97,13 +102,12 @@ class Run:
         if wrong:
             raise LokrWeightingError(
                 f"SimpleTuner's network is not what was planned, so training is stopped: "
-                f"{_listed(wrong)}"
+                f"{listed(wrong)}"
             )
         count = sum(parameter.numel() for parameter in network.parameters())
-        logger().info(
-            f"Read back: LyCORIS made all {len(network.loras)} modules as planned "
-            f"({count:,} trainable parameters)."
-        )
+        version = metadata.version("lycoris-lora")
+        made_all = as_planned("LyCORIS", version, len(network.loras), count)
+        logger().info(f"Read back: in SimpleTuner {made_all}.")
         # SimpleTuner saves this dictionary as the final file's metadata
         trainer.lycoris_config[SAVED] = self.saved()
 
@@ -133,21 +137,25 @@ class Run:
         folder = Path(config.output_dir) / FOLDER
         _check_adaptable(model)
         _announce(trainer, "running", "Measuring the blocks on the run's own batches.")
-        calibration = calibrate_run(trainer, settings, recipe, folder)
-        name = str(config.pretrained_model_name_or_path)
-        shared = [make_plan(calibration, model, recipe, settings.budget, name)]
+        calibration, settled = calibrate_run(trainer, settings, recipe, folder)
+        planned = make_plan(
+            calibration,
+            model,
+            recipe=recipe,
+            budget=settings.budget,
+            name=str(config.pretrained_model_name_or_path),
+            settled=settled,
+        )
+        shared = [planned]
         broadcast_object_list(shared)
         plan = shared[0]
-        lycoris = config_of(plan, read_config(Path(config.lycoris_config)))
-        wrong = differences_from_plan(plan, network_tensors(model, lycoris))
-        if wrong:
-            raise LokrWeightingError(f"LyCORIS would not make what was planned: {_listed(wrong)}")
+        prepared = LYCORIS.prepare(plan, model, read_config(Path(config.lycoris_config)))
         main = trainer.accelerator.is_main_process
-        from_main(main, write_config, folder / CONFIG, lycoris)
+        from_main(main, prepared.write, folder / CONFIG)
         from_main(main, write_plan, folder / PLAN, plan)
         if main:
             # a run need not stop for want of a picture
-            _, error = tried(write_report, folder / REPORT, calibration, plan, model)
+            _, error = tried(_report, folder / REPORT, calibration, plan, model, settled)
             if error is not None:
                 logger().warning(f"The report could not be written: {error}")
         for line in as_text(plan_table(plan)).splitlines():
@@ -202,6 +210,13 @@ class Run:
             logger().error(line)
 
 
+def _report(
+    path: Path, calibration: Calibration, plan: Plan, model: Any, settled: Settled | None
+) -> None:
+    judged = judgements(calibration, model, plan.recipe, plan.budget, last=settled)
+    write_report(path, calibration, plan, model=model, judged=judged)
+
+
 def _check_adaptable(model: Any) -> None:
     """Before anything is measured: LyCORIS must be able to adapt every Linear of the blocks.
 
@@ -218,7 +233,7 @@ def _check_adaptable(model: Any) -> None:
     if without or not linears:
         raise LokrWeightingError(
             f"LyCORIS adapts only {len(linears) - len(without)} of the blocks' {len(linears)} "
-            f"Linears in this run ({_listed(without)}): choose another base_model_precision"
+            f"Linears in this run ({listed(without)}): choose another base_model_precision"
         )
 
 
@@ -236,8 +251,3 @@ def _announce(trainer: Any, status: str, message: str) -> None:
             job_id=trainer.job_id,
         )
     )
-
-
-def _listed(texts: list[str]) -> str:
-    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
-    return "; ".join(texts[:MOST]) + more

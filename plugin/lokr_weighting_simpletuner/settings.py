@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lokr_weighting.budget import largest_size
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked, read_json
-from lokr_weighting.recipe import Recipe
+from lokr_weighting.plan.budget import largest_size
+from lokr_weighting.plan.recipe import Recipe
 
 PREFIX = "lokr_weighting"
 

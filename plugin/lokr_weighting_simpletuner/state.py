@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lokr_weighting.models.loading import evaluating
+
 
 @contextmanager
 def kept(trainer: Any) -> Iterator[None]:
@@ -90,15 +92,12 @@ def _kept_items(items: Any) -> Iterator[None]:
 def _in_place_to_run(trainer: Any) -> Iterator[None]:
     """The transformer where SimpleTuner runs it, in eval mode; then back as it was."""
     model = trainer.model.get_trained_component()
-    modes = {module: module.training for module in model.modules()}
     was_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     trainer.move_models(destination="accelerator")
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for module, training in modes.items():
-            module.training = training
         if was_on_cpu and trainer.accelerator.device.type != "cpu":
             model.to("cpu")
             torch.accelerator.empty_cache()

@@ -1,9 +1,10 @@
 """Reading and writing files without ever leaving a half-written one."""
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def nulls(numbers: Iterable[float]) -> list[float | None]:
+    """The numbers for JSON, which has no NaN: null in its place."""
+    return [None if math.isnan(number) else float(number) for number in numbers]
 
 
 def read_text(path: Path) -> str:

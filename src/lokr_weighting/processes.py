@@ -1,8 +1,8 @@
 """The processes of one launch: one for each GPU, or one alone."""
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lokr_weighting.errors import LokrWeightingError
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import PartialState
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def is_main() -> bool:
@@ -40,8 +40,52 @@ def joined(device: str | None) -> "tuple[PartialState, torch.device]":
     return state, torch.device(device or str(state.device))
 
 
-def in_order(found: Sequence[tuple[int, Found]]) -> list[Found]:
-    """What all processes found, by number."""
+def in_order(numbered: Sequence[tuple[int, Result]]) -> list[Result]:
+    """The results of all processes, by their numbers."""
     from accelerate.utils import gather_object
 
-    return [each for _, each in sorted(gather_object(list(found)), key=lambda pair: pair[0])]
+    return [each for _, each in sorted(gather_object(list(numbered)), key=lambda pair: pair[0])]
+
+
+def tried(do: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+    """What it gives, or the error: the other processes must hear of it before it is raised."""
+    try:
+        return do(*args), None
+    except Exception as error:
+        return None, error
+
+
+def raise_together(error: Exception | None) -> None:
+    """Raise this process's error; where only another process has one, say so.
+
+    Raises:
+        LokrWeightingError: another process failed.
+    """
+    from accelerate.utils import gather_object
+
+    texts = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
+    if error is not None:
+        raise error
+    for process, text in enumerate(texts):
+        if text is not None:
+            raise LokrWeightingError(f"process {process} failed: {text}")
+
+
+def from_main(main: bool, do: Callable[..., Result], *args: Any) -> Result:
+    """What the first process gets from this call, in all of them.
+
+    Args:
+        main: whether this is the first process.
+        do: what it does.
+        args: with these.
+
+    Raises:
+        LokrWeightingError: it failed there.
+    """
+    from accelerate.utils import broadcast_object_list
+
+    result, error = tried(do, *args) if main else (None, None)
+    raise_together(error)
+    shared: list[Any] = [result]
+    broadcast_object_list(shared)
+    return shared[0]

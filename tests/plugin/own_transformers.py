@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lokr_weighting import Probe
-from lokr_weighting.blocks import block_linears
+from lokr_weighting.models.blocks import block_linears
 from tests.tiny_models import model_and_inputs
 
 CLASSES = {

@@ -14,12 +14,12 @@ from lycoris import create_lycoris_from_weights
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
-from lokr_weighting.architectures import shipped_pipeline
-from lokr_weighting.readback import differences_from_plan
+from lokr_weighting.models.known import shipped_pipeline
 from lokr_weighting.targets.conversion import lycoris_to_peft
 from lokr_weighting.targets.peft import load_lora_adapter
+from lokr_weighting.targets.tensors import differences_from_plan
 from tests.plugin.runs import LYCORIS, MODULE, Trained, prepare, start, train
-from tests.targets.test_peft import output
+from tests.targets.peft.test_adapters import output
 from tests.tiny_models import model_and_inputs
 
 pytestmark = pytest.mark.slow

@@ -10,13 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lokr_weighting import LokrWeightingError
-from lokr_weighting.architectures import empty_transformer
+from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.targets import peft as weighted
 from lokr_weighting.targets.conversion import lycoris_to_peft, peft_to_lycoris
 from lokr_weighting.targets.lycoris import config_of
 from tests.conftest import Run
-from tests.targets.test_peft import output, plan_for, trained
-from tests.targets.test_peft_memory import apart
+from tests.targets.peft.test_adapters import output, plan_for, trained
+from tests.targets.peft.test_memory import apart
 from tests.tiny_models import model_and_inputs
 
 KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow")

@@ -5,7 +5,7 @@ import pytest
 from peft import LoraConfig, get_peft_model
 
 from lokr_weighting.targets.lora import lora_config, ranks, write_lora_config
-from tests.targets.test_peft import output, plan_for, trained
+from tests.targets.peft.test_adapters import output, plan_for, trained
 from tests.tiny_models import model_and_inputs
 
 KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow")

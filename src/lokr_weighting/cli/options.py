@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.targets.registry import FORMATS
 
 if TYPE_CHECKING:
-    from lokr_weighting.recipe import Recipe
+    from lokr_weighting.measure.job import Job
+    from lokr_weighting.plan.recipe import Recipe
+
+
+def _format_name(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(FORMATS)}")
+    return name
+
 
 Model = Annotated[
     str,
@@ -18,14 +27,22 @@ Model = Annotated[
         "a local diffusers folder, or a hub id."
     ),
 ]
+MeasuredModel = Annotated[
+    str | None, typer.Option(help="As for verify; by default the model that was measured.")
+]
+CalibrationFolder = Annotated[Path, typer.Argument(help="A finished calibration's folder.")]
+Reference = Annotated[
+    str | None, typer.Option(help="A measurement that comes with the package: sd3.5-large.")
+]
+RecordsFile = Annotated[Path, typer.Argument(help="A records file: .jsonl, .gz, .bz2.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ConfigFile = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
-Target = Literal["lycoris", "peft", "lora"]
-TargetFormat = Annotated[
-    Target,
+Target = Annotated[
+    str,
     typer.Option(
-        help="lycoris: one configuration file; peft: stock LoKr adapters' configurations; lora: "
-        "one stock LoRA configuration with the plan's parameters."
+        parser=_format_name,
+        metavar="|".join(FORMATS),
+        help="; ".join(f"{row.name}: {row.description}" for row in FORMATS.values()) + ".",
     ),
 ]
 Output = Annotated[
@@ -33,7 +50,9 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="The LyCORIS configuration (peft_config.json), or the adapters' folder (adapter).",
+        help="What to write; by default "
+        + ", ".join(f"{row.output} ({row.name})" for row in FORMATS.values())
+        + ".",
     ),
 ]
 Budget = Annotated[
@@ -53,6 +72,58 @@ Template = Annotated[
 ]
 Force = Annotated[bool, typer.Option(help="Replace an output file of another origin.")]
 
+PipelineModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="A local diffusers pipeline folder, a hub id, or 'digits' (the small model that "
+        "comes with the package).",
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="A folder of images with captions: same-named .txt files, metadata.jsonl or "
+        "metadata.csv, or none."
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(help="Measure exactly so many samples; by default until the plan is settled."),
+]
+MaxSamples = Annotated[int, typer.Option(help="Stop here even if the plan is not settled.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every random choice.")]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Side of the square crops in pixels; by default the model's own."),
+]
+Buckets = Annotated[
+    bool, typer.Option("--buckets", help="Crop to aspect-ratio buckets instead of squares.")
+]
+Crops = Annotated[int, typer.Option(min=1, help="Different crops of each image.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32, bfloat16 or float16; by default bfloat16, on a CPU float32."),
+]
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, cpu; by default a GPU if any.")]
+OffloadMode = Annotated[
+    Literal["none", "group", "sequential"],
+    typer.Option(help="For a transformer larger than the GPU: bring its parts when needed."),
+]
+Quantization = Annotated[
+    Path | None,
+    typer.Option(help='A JSON file: "backend" and arguments of diffusers\' quantization config.'),
+]
+Similarity = Annotated[
+    bool,
+    typer.Option(
+        "--similarity",
+        help="Gather the similarity of every pair of blocks in the same pass, for the command "
+        "similarity and for the report.",
+    ),
+]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+
 
 def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
     """The recipe of the file, changed by NAME=VALUE settings.
@@ -61,7 +132,7 @@ def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
         LokrWeightingError: a setting is unknown or makes no sense; names it.
     """
     from lokr_weighting.files import checked, read_json
-    from lokr_weighting.recipe import Recipe
+    from lokr_weighting.plan.recipe import Recipe
 
     data = read_json(file) if file else {}
     if file:
@@ -77,14 +148,26 @@ def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
     return checked(Recipe, data, "--set" if settings else "recipe")
 
 
-def check_folder(output: Path) -> None:
-    """Refuse a file where a folder is written.
+def read_job(*, data: Path, quantization: Path | None, **others: Any) -> "Job":
+    """The job that the options describe.
+
+    Args:
+        data: the folder of images.
+        quantization: a JSON file, read into the job.
+        others: further fields of `Job`, by their names.
 
     Raises:
-        LokrWeightingError: the output is a file.
+        LokrWeightingError: the data is no folder, or the quantization file cannot be read.
     """
-    if output.is_file():
-        raise LokrWeightingError(f"{output}: is a file; give a folder's name with --output")
+    from lokr_weighting.files import read_json
+
+    arguments = read_json(quantization) if quantization else None
+    if not data.is_dir():
+        what = "is a file" if data.exists() else "there is no such folder"
+        raise LokrWeightingError(f"{data}: {what}; a folder of images is wanted")
+    from lokr_weighting.measure.job import Job
+
+    return Job(data=data, quantization=arguments, **others)
 
 
 def print_json(data: Any) -> None:

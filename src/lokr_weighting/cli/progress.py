@@ -12,10 +12,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lokr_weighting.tables import console
+from lokr_weighting.show.console import console
 
 if TYPE_CHECKING:
-    from lokr_weighting.settle import Settled
+    from lokr_weighting.plan.settled import Settled
 
 
 class Bar:

@@ -1,27 +1,22 @@
-"""Writing a plan for a trainer: planned, built by the trainer's own library, compared, written."""
+"""Writing a plan for a trainer, once the trainer's own library has shown what it makes of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 import typer
 
 from lokr_weighting.cli import options
+from lokr_weighting.cli.exits import NOT_EXACT
+from lokr_weighting.cli.outputs import check_file, check_folder, is_taken
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.targets.registry import Format, NotExact
 
 if TYPE_CHECKING:
-    from torch import nn
+    from lokr_weighting.models.skeleton import Skeleton
+    from lokr_weighting.plan.plan import Plan
 
-    from lokr_weighting.calibration import Calibration
-    from lokr_weighting.heatmaps import Heatmaps
-    from lokr_weighting.plan import Plan
-    from lokr_weighting.readback import Readback
-    from lokr_weighting.recipe import Recipe
-    from lokr_weighting.records import Records
-
-NOT_EXACT = 1
+SHOWN = 20  # differences
 
 
 @dataclass(frozen=True)
@@ -29,23 +24,25 @@ class Goal:
     """What to write, and where.
 
     Attributes:
-        target: the trainer's format.
-        output: the file or folder; None: the target's default.
+        format: the trainer's format.
+        output: the file or folder; None: the format's default.
         template: for LyCORIS: the user's own configuration.
         force: replace what is there.
         as_json: print JSON instead of a table.
+        read_back: ask the trainer's library what it makes of the plan.
     """
 
-    target: options.Target = "lycoris"
+    format: Format
     output: Path | None = None
     template: Path | None = None
-    force: bool = False
-    as_json: bool = False
+    force: bool = field(default=False, kw_only=True)
+    as_json: bool = field(default=False, kw_only=True)
+    read_back: bool = field(default=True, kw_only=True)
 
     @property
     def path(self) -> Path:
         """The file or folder to write."""
-        return self.output or Path(DEFAULTS[self.target])
+        return self.output or Path(self.format.output)
 
     @property
     def plan_file(self) -> Path:
@@ -59,112 +56,57 @@ class Goal:
             LokrWeightingError: says what is in the way.
         """
         output, template = self.path, self.template
-        if self.target == "lycoris" and output.is_dir():
-            raise LokrWeightingError(f"{output}: is a folder; give a file's name with --output")
-        if self.target != "lycoris":
-            options.check_folder(output)
-        if template and self.target != "lycoris":
-            raise LokrWeightingError("--template is a LyCORIS configuration; peft has none")
+        (check_folder if self.format.is_folder else check_file)(output)
+        if template and not self.format.takes_template:
+            raise LokrWeightingError(
+                f"--template is a LyCORIS configuration; {self.format.name} has none"
+            )
         if template and output.exists() and template.exists() and output.samefile(template):
             raise LokrWeightingError(f"{output}: is the template; write to another file")
-        taken = any(output.iterdir()) if output.is_dir() else output.exists()
-        if taken and not self.plan_file.exists() and not self.force:
+        if is_taken(output) and not self.plan_file.exists() and not self.force:
             raise LokrWeightingError(
                 f"{output}: exists and has no plan beside it, so it may be your own; "
                 "--force replaces it, --output writes elsewhere"
             )
 
 
-DEFAULTS: dict[options.Target, str] = {
-    "lycoris": "peft_config.json",
-    "peft": "adapter",
-    "lora": "adapter",
-}
-
-
-def write(
-    measured: "Calibration | Records | Heatmaps",
-    transformer: "nn.Module",
-    model: str,
-    recipe: "Recipe",
-    budget: str | None,
-    goal: Goal,
-) -> None:
-    """Plan, build it with the trainer's own library, and only then write it, and the table."""
-    from lokr_weighting.plan import make_plan, write_plan
+def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
+    """Build the plan with the trainer's own library, and only then write it; print the table."""
+    from lokr_weighting.plan.plan import write_plan
+    from lokr_weighting.targets.lycoris import read_config
 
     goal.check()
-    plan = make_plan(measured, transformer, recipe, budget, model)
-    said = WRITERS[goal.target](plan, transformer, goal)
+    template = read_config(goal.template) if goal.template else None
+    transformer = skeleton.to_module() if goal.read_back else None
+    try:
+        prepared = goal.format.prepare(plan, transformer, template)
+    except NotExact as error:
+        _refuse(error)
+    prepared.write(goal.path)
     write_plan(goal.plan_file, plan)
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
         options.print_json(plan.model_dump(mode="json") | {"files": files})
         return
-    from lokr_weighting.tables import console, plan_table
+    from lokr_weighting.show.console import console
+    from lokr_weighting.show.plan_tables import plan_table
 
     out = console()
     out.print(plan_table(plan))
-    out.print(said, markup=False)
+    if prepared.read_back is None:
+        out.print("Not read back (--no-read-back): what the trainer's library makes of it is open.")
+    else:
+        out.print(f"Read back: {prepared.read_back}", markup=False)
     out.print(f"Wrote {goal.path} and {goal.plan_file}", soft_wrap=True, markup=False)
 
 
-def _write_lycoris(plan: "Plan", transformer: "nn.Module", goal: Goal) -> str:
-    from lokr_weighting.readback import differences_from_plan, read_back
-    from lokr_weighting.targets.lycoris import config_of, read_config, write_config
-
-    config = config_of(plan, read_config(goal.template) if goal.template else None)
-    readback = read_back(transformer, config)
-    differences = differences_from_plan(plan, readback.made)
-    if not readback.exact or differences:
-        _refuse(readback, differences)
-    write_config(goal.path, config)
-    return (
-        f"Read back: LyCORIS {metadata.version('lycoris-lora')} makes all "
-        f"{len(readback.modules)} modules as planned "
-        f"({readback.made_parameters:,} trainable parameters)."
-    )
-
-
-def _write_peft(plan: "Plan", transformer: "nn.Module", goal: Goal) -> str:
-    from lokr_weighting.targets import peft
-
-    wrapped = peft.get_peft_model(transformer, plan)
-    count = sum(each.numel() for each in wrapped.parameters() if each.requires_grad)
-    names = peft.write_configs(plan, goal.path, plan.model)
-    return (
-        f"Read back: peft {metadata.version('peft')} makes all {len(plan.linears)} modules as "
-        f"planned ({count:,} trainable parameters) in {len(names)} adapters: {', '.join(names)}."
-    )
-
-
-def _write_lora(plan: "Plan", transformer: "nn.Module", goal: Goal) -> str:
-    from peft import get_peft_model
-
-    from lokr_weighting.targets.lora import lora_config, write_lora_config
-
-    wrapped = get_peft_model(transformer, lora_config(plan))  # pyright: ignore[reportArgumentType]
-    count = sum(each.numel() for each in wrapped.parameters() if each.requires_grad)
-    write_lora_config(plan, goal.path, plan.model)
-    return (
-        f"As LoRA, peft {metadata.version('peft')} makes {count:,} trainable parameters of the "
-        f"plan's {plan.parameters:,}; the table's splits are the LoKr's."
-    )
-
-
-WRITERS: "dict[options.Target, Callable[[Plan, nn.Module, Goal], str]]" = {
-    "lycoris": _write_lycoris,
-    "peft": _write_peft,
-    "lora": _write_lora,
-}
-
-
-def _refuse(readback: "Readback", differences: list[str]) -> Never:
-    from lokr_weighting.tables import console, readback_table
+def _refuse(error: NotExact) -> Never:
+    from lokr_weighting.show.console import console
+    from lokr_weighting.show.readback_tables import readback_table
 
     errors = console(stderr=True)
-    errors.print(readback_table(readback))
-    for difference in differences[:20]:
+    errors.print(readback_table(error.readback))
+    for difference in error.differences[:SHOWN]:
         errors.print(difference, markup=False)
     errors.print("Nothing was written: LyCORIS would not train this plan.")
     raise typer.Exit(NOT_EXACT)

@@ -1,1 +1,1 @@
-"""Image folders with captions: finding them, decoding the images, cropping them."""
+"""The user's images and captions: found, decoded, cropped, drawn, encoded."""

@@ -17,13 +17,14 @@ import io
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from lokr_weighting.digests import short_digest
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked, faults, read_text
 
@@ -64,6 +65,17 @@ class ImageFolder:
     items: tuple[ImageItem, ...]
     problems: tuple[Problem, ...]
     without_caption: int
+
+    def check(self, later: Iterable[Problem] = ()) -> None:
+        """Refuse to go on when too many images are broken.
+
+        Args:
+            later: images that turned out to be broken when they were opened.
+
+        Raises:
+            LokrWeightingError: as `check_problems`.
+        """
+        check_problems([*self.problems, *later], len(self.items) + len(self.problems))
 
 
 def _as_list(text: object) -> object:
@@ -133,7 +145,10 @@ def fingerprint(folder: ImageFolder) -> str:
     Raises:
         LokrWeightingError: a file can no longer be read.
     """
-    digest = hashlib.sha256()
+    return short_digest(_described(folder))
+
+
+def _described(folder: ImageFolder) -> Iterator[str]:
     for item in folder.items:
         path = folder.root / item.name
         try:
@@ -141,11 +156,10 @@ def fingerprint(folder: ImageFolder) -> str:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
-        digest.update(json.dumps([item.name, content, item.captions]).encode() + b"\n")
-    return digest.hexdigest()[:16]
+        yield json.dumps([item.name, content, item.captions]) + "\n"
 
 
-def check_problems(problems: Sequence[Problem], total: int, limit: float = 0.1) -> None:
+def check_problems(problems: Iterable[Problem], total: int, *, limit: float = 0.1) -> None:
     """Refuse to go on when too many images are broken.
 
     Args:

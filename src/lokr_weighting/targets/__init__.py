@@ -1,1 +1,1 @@
-"""What a plan becomes: one module for each trainer's format."""
+"""What a plan becomes: a row of `registry` for each trainer's format."""

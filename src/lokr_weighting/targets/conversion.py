@@ -10,21 +10,23 @@ from typing import Any
 import torch
 from peft import LoKrConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.splits import Split
-from lokr_weighting.targets.peft_layout import (
-    FULL_MATRIX_RANK,
+from lokr_weighting.plan.file_size import lycoris_key
+from lokr_weighting.plan.splits import Split
+from lokr_weighting.targets.peft.layout import (
     PEFT_PREFIX,
+    adapter_name,
     read_configs,
     stock_factors,
     write_adapter,
 )
+from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
-LYCORIS_PREFIX = "lycoris"
 KINDS = {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"}
 
 
@@ -89,7 +91,7 @@ def lycoris_to_peft(file: Path, model: nn.Module, folder: Path) -> list[str]:
             init_weights="lycoris",
             target_modules=list(group),
         )
-        names.append(f"lokr_{number}of{len(groups)}")
+        names.append(adapter_name(number, len(groups)))
         tensors = {
             f"{PEFT_PREFIX}{name}.{kind}": tensor
             for name, factors in group.items()
@@ -117,7 +119,7 @@ def peft_to_lycoris(folder: Path, file: Path) -> int:
     tensors: dict[str, Tensor] = {}
     modules = read_peft(folder)
     for name, factors in modules.items():
-        key = f"{LYCORIS_PREFIX}_{name.replace('.', '_')}"
+        key = lycoris_key(name)
         own = dict(factors.tensors)
         rank = factors.rank
         if rank is None and factors.scale != 1.0:
@@ -138,11 +140,11 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
         LokrWeightingError: as `lycoris_to_peft`.
     """
     linears = {
-        f"{LYCORIS_PREFIX}_{name.replace('.', '_')}": (name, module)
+        lycoris_key(name): (name, module)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
     }
-    found: dict[str, dict[str, Tensor]] = {}
+    in_file: dict[str, dict[str, Tensor]] = {}
     for key, tensor in _load(file).items():
         module, _, kind = key.rpartition(".")
         if module not in linears:
@@ -154,9 +156,9 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
             raise LokrWeightingError(
                 f"{file}: {key}: only plain LoKr can be converted (no DoRA, LoHa, LoRA or Tucker)"
             )
-        found.setdefault(module, {})[kind] = tensor
+        in_file.setdefault(module, {})[kind] = tensor
     modules = {}
-    for key, tensors in found.items():
+    for key, tensors in in_file.items():
         name, linear = linears[key]
         alpha = tensors.pop("alpha", None)
         factors = Factors(tensors)
@@ -219,7 +221,5 @@ def _anchored(values: dict[str, Any]) -> dict[str, Any]:
 
 def _pattern(patterns: dict[str, Any] | None, name: str, default: float) -> float:
     """A module's value, as peft finds it."""
-    from peft.utils.other import get_pattern_key
-
-    found = patterns or {}
-    return found.get(get_pattern_key(list(found), name), default)
+    by_pattern = patterns or {}
+    return by_pattern.get(get_pattern_key(list(by_pattern), name), default)

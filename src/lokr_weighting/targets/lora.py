@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peft import LoraConfig
 
-from lokr_weighting.plan import LinearPlan, Plan
+from lokr_weighting.plan.plan import LinearPlan, Plan
 
 
 def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
@@ -18,15 +18,15 @@ def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
         plan: the plan.
         base_model: what the file calls the model.
     """
-    found = ranks(plan)
-    common = Counter(found.values()).most_common(1)[0][0]
-    patterns = {f"^{re.escape(name)}": rank for name, rank in found.items() if rank != common}
+    rank_of = ranks(plan)
+    common = Counter(rank_of.values()).most_common(1)[0][0]
+    patterns = {f"^{re.escape(name)}": rank for name, rank in rank_of.items() if rank != common}
     return LoraConfig(
         r=common,
         lora_alpha=common,
         rank_pattern=patterns,
         alpha_pattern=dict(patterns),
-        target_modules=list(found),
+        target_modules=list(rank_of),
         base_model_name_or_path=base_model,
     )
 
@@ -39,13 +39,13 @@ def ranks(plan: Plan) -> dict[str, int]:
     parameters than in + out.
     """
     wanted = {linear: linear.parameters / _cost(linear) for linear in plan.linears}
-    found = {linear: int(rank) for linear, rank in wanted.items()}
-    left = plan.parameters - sum(rank * _cost(linear) for linear, rank in found.items())
-    for linear in sorted(found, key=lambda linear: found[linear] - wanted[linear]):
-        if found[linear] < wanted[linear] and _cost(linear) <= left:
-            found[linear] += 1
+    given = {linear: int(rank) for linear, rank in wanted.items()}
+    left = plan.parameters - sum(rank * _cost(linear) for linear, rank in given.items())
+    for linear in sorted(given, key=lambda linear: given[linear] - wanted[linear]):
+        if given[linear] < wanted[linear] and _cost(linear) <= left:
+            given[linear] += 1
             left -= _cost(linear)
-    return {linear.name: rank for linear, rank in found.items()}
+    return {linear.name: rank for linear, rank in given.items()}
 
 
 def write_lora_config(plan: Plan, folder: Path, base_model: str | None = None) -> None:

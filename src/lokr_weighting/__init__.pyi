@@ -1,0 +1,31 @@
+from . import plan as plan
+from . import records as records
+from .errors import LokrWeightingError as LokrWeightingError
+from .measure.calibrate import calibrate as calibrate
+from .measure.calibrate import calibrate_folder as calibrate_folder
+from .measure.distances import Distances as Distances
+from .measure.job import Job as Job
+from .measure.probe import Probe as Probe
+from .measure.stop import Stop as Stop
+from .models.blocks import Block as Block
+from .models.family import BlockList as BlockList
+from .models.family import Family as Family
+from .models.family import Streams as Streams
+from .models.table import register_family as register_family
+from .plan.make import make_plan as make_plan
+from .plan.plan import Plan as Plan
+from .plan.plan import read_plan as read_plan
+from .plan.plan import write_plan as write_plan
+from .plan.recipe import Recipe as Recipe
+from .records.average import heatmaps_of as heatmaps_of
+from .records.calibration import Calibration as Calibration
+from .records.heatmaps import Heatmaps as Heatmaps
+from .records.heatmaps import read_heatmaps as read_heatmaps
+from .records.heatmaps import write_heatmaps as write_heatmaps
+from .records.record import Records as Records
+from .records.record import read_records as read_records
+from .records.references import load_reference as load_reference
+from .records.store import read_calibration as read_calibration
+from .studies.similarity import similarity_of as similarity_of
+
+__version__: str

@@ -1,0 +1,138 @@
+"""`ablate`: running the blocks otherwise, and what that costs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.cli.exits import INTERRUPTED
+from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.cli.running import Run
+from lokr_weighting.processes import is_main
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from lokr_weighting.measure.job import Job
+    from lokr_weighting.studies.ablation import Ablation
+
+
+def ablate(
+    model: options.PipelineModel,
+    data: options.Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for the table and the figures.")
+    ] = Path("ablation"),
+    samples: Annotated[
+        int, typer.Option(help="Images with captions and timesteps, the same for every strategy.")
+    ] = 40,
+    images: Annotated[
+        int,
+        typer.Option(min=0, help="Prompts to draw side by side, from the captions; 0: no sheet."),
+    ] = 0,
+    seed: options.Seed = 0,
+    resolution: options.Resolution = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    offload: options.OffloadMode = "none",
+    quantization: options.Quantization = None,
+    revision: options.Revision = None,
+    as_json: options.Json = False,
+) -> None:
+    """What each block is worth: the loss on your images with blocks skipped, repeated, reversed.
+
+    Also says whether the distance that plans are made from predicted the damage.
+    """
+    job = options.read_job(
+        model=model,
+        data=data,
+        seed=seed,
+        resolution=resolution,
+        dtype=dtype,
+        revision=revision,
+        quantization=quantization,
+    )
+    run = Run(device, offload)
+    check_folder(output)
+    from rich.progress import Progress
+
+    from lokr_weighting.cli.progress import quiet_libraries
+    from lokr_weighting.show.console import console
+    from lokr_weighting.show.study_tables import ablation_table
+    from lokr_weighting.studies.ablate import ablate_folder
+    from lokr_weighting.studies.ablation import write_ablation
+    from lokr_weighting.studies.damage import ranks_of_skipping
+
+    quiet_libraries()
+    kept = "nothing was written"
+    try:
+        with Progress(console=console(stderr=True), disable=not is_main()) as progress:
+            ablation = ablate_folder(
+                job,
+                samples=samples,
+                device=run.device,
+                offload=run.offload,
+                on_progress=_bar(progress, "running"),
+            )
+            if not is_main():
+                return
+            write_ablation(output / "ablation.json", ablation)
+            _draw(ablation, output)
+            kept = f"{output} holds the table and its figures, but no contact sheet"
+            if images:
+                bar = _bar(progress, "drawing images")
+                _draw_sheet(ablation, job, images, run, output / "contact_sheet.png", bar)
+    except KeyboardInterrupt:
+        typer.echo(f"\ninterrupted: {kept}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    verdicts = [rank.verdict for rank in ranks_of_skipping(ablation)]
+    if as_json:
+        options.print_json(ablation.as_json() | {"verdicts": verdicts})
+        return
+    out = console()
+    out.print(ablation_table(ablation))
+    for verdict in verdicts:
+        out.print(verdict, markup=False)
+    out.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+def _bar(progress: "Progress", what: str) -> Callable[[int, int], None]:
+    """A new bar; a function that sets how far it is."""
+    task = progress.add_task(what, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _draw(ablation: "Ablation", output: Path) -> None:
+    from lokr_weighting.show.study_figures import ablation_figure, damage_figure
+
+    ablation_figure(ablation).savefig(output / "ablation.png", dpi=150)
+    damage_figure(ablation).savefig(output / "distance_and_damage.png", dpi=150)
+
+
+def _draw_sheet(
+    ablation: "Ablation",
+    job: "Job",
+    count: int,
+    run: Run,
+    file: Path,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    from lokr_weighting.data.folder import find_images
+    from lokr_weighting.show.study_figures import contact_sheet
+    from lokr_weighting.studies.contact_sheet import images_of
+
+    captions = sorted({text for item in find_images(job.data).items for text in item.captions})
+    prompts = captions[:: max(1, len(captions) // count)][:count]
+    strategies = [each.strategy for each in ablation.changes]
+    rows = images_of(
+        job,
+        strategies,
+        prompts,
+        device=run.device,
+        offload=run.offload,
+        on_progress=on_progress,
+    )
+    labels = ["as it is", *(strategy.label for strategy in strategies)]
+    contact_sheet(rows, labels, prompts).savefig(file, dpi=100)

@@ -1,0 +1,61 @@
+"""`convert`: between LyCORIS files and stock peft adapters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.cli.outputs import is_taken
+from lokr_weighting.errors import LokrWeightingError
+
+SUFFIX = ".safetensors"
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A LyCORIS .safetensors file, or a folder of weighted peft adapters."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder or .safetensors file to write.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model it was trained on, for a LyCORIS file's names; as for plan."),
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Convert a trained LoKr: SimpleTuner's or ComfyUI's file to peft adapters, or back.
+
+    Exact: no number is changed but by a scale that the other format writes elsewhere.
+    """
+    if not source.exists():
+        raise LokrWeightingError(f"{source}: there is no such file or folder")
+    if is_taken(output) and not force:
+        raise LokrWeightingError(f"{output}: exists; --force replaces it")
+    if source.is_dir():
+        _to_lycoris(source, output)
+    else:
+        _to_peft(source, output, model)
+
+
+def _to_lycoris(source: Path, output: Path) -> None:
+    if output.suffix != SUFFIX:
+        raise LokrWeightingError(f"{output}: peft adapters become one file; name it *{SUFFIX}")
+    from lokr_weighting.targets.conversion import peft_to_lycoris
+
+    count = peft_to_lycoris(source, output)
+    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI")
+
+
+def _to_peft(source: Path, output: Path, model: str | None) -> None:
+    if output.suffix == SUFFIX:
+        raise LokrWeightingError(f"{output}: a LyCORIS file becomes a folder; give a folder's name")
+    if model is None:
+        raise LokrWeightingError("--model is needed: a LyCORIS file does not hold modules' names")
+    from lokr_weighting.models.known import load_skeleton
+    from lokr_weighting.targets.conversion import lycoris_to_peft
+
+    names = lycoris_to_peft(source, load_skeleton(model).to_module(), output)
+    typer.echo(f"Wrote {output}: {len(names)} adapters for peft and diffusers ({', '.join(names)})")

@@ -1,0 +1,8 @@
+"""The command line's exit codes; 0 is done."""
+
+NOT_EXACT = 1
+"""A configuration does not do what it says."""
+USER_MISTAKE = 2
+"""Something that was given cannot be used."""
+INTERRUPTED = 130
+"""Ctrl-C."""

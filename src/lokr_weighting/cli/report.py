@@ -1,0 +1,72 @@
+"""`report`: one page of a measurement and its plan."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.cli.measurement import model_of_measured
+from lokr_weighting.errors import LokrWeightingError
+
+
+def report(
+    calibration: Annotated[
+        Path | None, typer.Argument(help="A finished calibration's folder.")
+    ] = None,
+    reference: options.Reference = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan to show; by default the recipe's own is made.")
+    ] = None,
+    model: options.MeasuredModel = None,
+    budget: options.Budget = None,
+    ablation: Annotated[
+        Path | None, typer.Option(help="An ablation.json, to set damage beside distance.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """One page of figures and tables for a measurement and its plan; figures as PNG and SVG too."""
+    if (calibration is None) == (reference is None):
+        raise LokrWeightingError("give a calibration's folder or --reference")
+    if plan is not None and budget is not None:
+        raise LokrWeightingError("--budget is for a plan that is made; --plan gives a finished one")
+    if output.suffix != ".html":
+        raise LokrWeightingError(f"{output}: the report is a page; name it *.html")
+    from lokr_weighting.measure.stop import judgements
+    from lokr_weighting.models.known import find_skeleton
+    from lokr_weighting.plan.make import make_plan
+    from lokr_weighting.plan.plan import read_plan
+    from lokr_weighting.plan.recipe import Recipe
+    from lokr_weighting.records.calibration import Calibration
+    from lokr_weighting.records.references import load_reference
+    from lokr_weighting.records.store import read_calibration
+    from lokr_weighting.show.report import write_report
+    from lokr_weighting.studies.ablation import read_ablation
+
+    measured = read_calibration(calibration) if calibration else load_reference(reference or "")
+    name = model or reference or model_of_measured(measured)
+    given = read_plan(plan) if plan else None
+    skeleton = find_skeleton(name)
+    judged = []
+    if skeleton is not None and isinstance(measured, Calibration):
+        recipe = given.recipe if given else Recipe()
+        judged = judgements(measured, skeleton, recipe, given.budget if given else budget)
+    if given is None:
+        if skeleton is None:
+            raise LokrWeightingError(
+                f"the model {name or ''} is not found, so no plan can be made: "
+                "give --model or --plan"
+            )
+        last = judged[-1] if judged else None
+        given = make_plan(measured, skeleton, budget=budget, name=name, settled=last)
+    files = write_report(
+        output,
+        measured,
+        given,
+        model=None if skeleton is None else skeleton.to_module(),
+        judged=judged,
+        ablation=read_ablation(ablation) if ablation else None,
+    )
+    typer.echo(f"Wrote {output} and {len(files) - 1} figures in {files[1].parent}")

@@ -1,0 +1,89 @@
+"""Running a calibration from the command line: where and how, its bar, what is said at its end."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from lokr_weighting.cli.exits import INTERRUPTED
+from lokr_weighting.processes import is_main
+
+if TYPE_CHECKING:
+    from lokr_weighting.measure.job import Job
+    from lokr_weighting.measure.stop import Stop
+    from lokr_weighting.plan.recipe import Recipe
+    from lokr_weighting.plan.settled import Settled
+    from lokr_weighting.records.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a calibration runs, and what it gathers beside the distances.
+
+    Attributes:
+        device: as for `calibrate_folder`.
+        offload: the same.
+        similarity: the same.
+    """
+
+    device: str | None = None
+    offload: Literal["none", "group", "sequential"] = "none"
+    similarity: bool = False
+
+
+def run_calibration(
+    job: "Job",
+    folder: Path,
+    run: Run,
+    *,
+    recipe: "Recipe",
+    budget: str | None,
+    stop: "Stop",
+) -> "tuple[Calibration, Settled | None]":
+    """Calibrate with a progress bar; an interruption says how to go on."""
+    from lokr_weighting.cli.progress import Bar, quiet_libraries
+    from lokr_weighting.measure.calibrate import calibrate_folder
+
+    quiet_libraries()
+    try:
+        with Bar(enabled=is_main()) as bar:
+            calibration, settled = calibrate_folder(
+                job,
+                folder,
+                recipe=recipe,
+                budget=budget,
+                stop=stop,
+                device=run.device,
+                offload=run.offload,
+                similarity=run.similarity,
+                on_progress=bar.update,
+                say=bar.say,
+            )
+    except KeyboardInterrupt:
+        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
+        typer.echo(
+            f"\ninterrupted: what was measured is kept in {folder}; resume with: {command}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    if is_main():
+        _say_how_settled(calibration, settled, stop.share)
+    return calibration, settled
+
+
+def _say_how_settled(calibration: "Calibration", settled: "Settled | None", share: float) -> None:
+    for name, reason in calibration.skipped.items():
+        typer.echo(f"skipped {name}: {reason}", err=True)
+    for block, count in calibration.not_finite_by_block.items():
+        typer.echo(f"{block}: NaN or Inf in {count} samples, which were left out", err=True)
+    if settled is None:
+        return
+    verdict = "settled" if settled.near >= share else "NOT settled"
+    typer.echo(
+        f"{len(calibration.records)} samples; the plan is {verdict}: {settled.same:.0%} of the "
+        f"resamples give it, {settled.near:.0%} are within one split of it in every block.",
+        err=True,
+    )

@@ -1,0 +1,129 @@
+"""A job: what decides the records of a calibration on a folder of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
+from lokr_weighting.models.known import load_skeleton
+from lokr_weighting.models.loading import DTYPES, pipeline_folder, weights_fingerprint
+from lokr_weighting.records.calibration import Settings
+
+LATENTS_ACROSS = 128  # of a model whose configuration does not say: 1024 pixels at a factor of 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """A calibration on a folder of images: everything that decides its records.
+
+    Attributes:
+        model: a diffusers pipeline folder or hub id.
+        data: the folder of images and captions.
+        seed: decides images, crops, captions, timesteps and noise.
+        resolution: side of the square crops in pixels; None: what the transformer was made for.
+        buckets: crop to aspect-ratio buckets of that area instead.
+        crops: different crops of each image.
+        dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU, float32 on a CPU.
+        revision: of a hub id.
+        quantization: as for `load_pipeline`.
+    """
+
+    model: str
+    data: Path
+    seed: int = 0
+    resolution: int | None = None
+    buckets: bool = False
+    crops: int = 1
+    dtype: str | None = None
+    revision: str | None = None
+    quantization: dict[str, Any] | None = None
+
+    def dtype_on(self, device: torch.device) -> str:
+        """The dtype's name.
+
+        Raises:
+            LokrWeightingError: there is no such dtype.
+        """
+        if self.dtype is None:
+            return "float32" if device.type == "cpu" else "bfloat16"
+        if self.dtype not in DTYPES:
+            raise LokrWeightingError(f"dtype = {self.dtype!r}: use one of {', '.join(DTYPES)}")
+        return self.dtype
+
+    def prepare(self, bins: int, device: torch.device) -> "PreparedJob":
+        """Find the pipeline and the images; nothing is loaded yet.
+
+        Args:
+            bins: timestep bins that samples are drawn in.
+            device: where it will run.
+
+        Raises:
+            LokrWeightingError: there is no such model or folder, or too many images are broken.
+        """
+        pipeline = pipeline_folder(self.model, self.revision)
+        images = find_images(self.data)
+        images.check()
+        skeleton = load_skeleton(str(pipeline))
+        return PreparedJob(
+            self,
+            pipeline,
+            images,
+            device,
+            self._settings(pipeline, images, bins, device),
+            tuple(block_names(skeleton)),
+            block_linears(skeleton),
+        )
+
+    def _settings(
+        self, pipeline: Path, images: ImageFolder, bins: int, device: torch.device
+    ) -> Settings:
+        """What decides the records: a calibration is resumed only where all of it is the same."""
+        return {
+            "model": self.model,
+            "weights": weights_fingerprint(pipeline),
+            "data": fingerprint(images),
+            "images": len(images.items),
+            "seed": self.seed,
+            "bins": bins,
+            "resolution": self.resolution or _own_resolution(pipeline),
+            "buckets": self.buckets,
+            "crops": self.crops,
+            "dtype": self.dtype_on(device),
+            "quantization": self.quantization,
+        }
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job whose pipeline and images were found.
+
+    Attributes:
+        job: the job.
+        pipeline: the pipeline's folder on this machine.
+        images: the images.
+        device: where it runs.
+        settings: what decides its records.
+        blocks: the model's blocks, in the order they run.
+        linears: the Linears in them.
+    """
+
+    job: Job
+    pipeline: Path
+    images: ImageFolder
+    device: torch.device
+    settings: Settings
+    blocks: tuple[str, ...]
+    linears: Sequence[BlockLinear]
+
+
+def _own_resolution(pipeline: Path) -> int:
+    """The side in pixels that the transformer was made for, by the pipeline's configuration."""
+    latents = read_json(pipeline / "transformer" / "config.json").get("sample_size")
+    vae = read_json(pipeline / "vae" / "config.json")
+    return (latents or LATENTS_ACROSS) * 2 ** (len(vae["block_out_channels"]) - 1)

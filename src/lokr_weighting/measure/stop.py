@@ -1,0 +1,83 @@
+"""When it is enough: at which numbers of samples a plan is judged, and what was judged there."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.models.skeleton import Skeleton
+from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.settled import Settled, judge
+from lokr_weighting.records.calibration import Calibration
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_JUDGEMENTS = 30
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop.
+
+    Attributes:
+        samples: measure exactly so many; None: stop when the plan is settled.
+        per_bin: samples in every bin before the plan is judged for the first time.
+        most: stop here at the latest.
+        share: settled when at least this share of the resamples is within one split of the plan.
+        growth: between two judgements the samples grow by this factor.
+    """
+
+    samples: int | None = None
+    per_bin: int = 8
+    most: int = 2048
+    share: float = 0.95
+    growth: float = 1.25
+
+    def next_check(self, count: int, bins: int) -> int:
+        """The first number of samples, from `count` on, at which the plan is judged."""
+        if self.samples is not None:
+            return self.samples
+        check = self.per_bin * bins
+        while check < min(count, self.most):
+            check = math.ceil(check * self.growth / bins) * bins
+        return min(check, self.most)
+
+
+def judgements(
+    calibration: Calibration,
+    model: "nn.Module | Skeleton",
+    recipe: Recipe,
+    budget: str | None = None,
+    *,
+    last: Settled | None = None,
+) -> list[Settled]:
+    """How settled the plan was at every number of samples at which it could have been judged.
+
+    Args:
+        calibration: the samples.
+        model: the model that was measured.
+        recipe: the plan's recipe.
+        budget: its budget.
+        last: the judgement on all samples, where it was made already.
+
+    Returns:
+        one judgement for each such number; the last is on all samples where it is one.
+    """
+    linears, names = block_linears(model), block_names(model)
+    total = len(calibration.records)
+    return [
+        last
+        if last is not None and count == last.samples == total
+        else judge(calibration.stacked(recipe.tokens, count), linears, names, recipe, budget)
+        for count in _counts(total, recipe.bins)
+    ]
+
+
+def _counts(total: int, bins: int) -> list[int]:
+    """The numbers of samples, up to `total`, at which a plan is judged by default."""
+    stop = Stop()
+    counts = [stop.next_check(0, bins)]
+    while counts[-1] < min(total, stop.most) and len(counts) < MOST_JUDGEMENTS:
+        counts.append(stop.next_check(counts[-1] + 1, bins))
+    return [count for count in counts if count <= total]

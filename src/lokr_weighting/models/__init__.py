@@ -1,0 +1,1 @@
+"""Models: families and their blocks, known architectures, loading."""

@@ -1,0 +1,103 @@
+"""A model's blocks, and the Linears in them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from lokr_weighting.models.family import BlockList, Streams
+from lokr_weighting.models.skeleton import Skeleton, skeleton_of
+from lokr_weighting.models.table import family_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a model: its full name, its module, and where its streams enter and leave."""
+
+    name: str
+    module: "nn.Module"
+    streams: Streams
+
+
+@dataclass(frozen=True)
+class BlockLinear:
+    """A Linear inside a block.
+
+    Attributes:
+        name: its full name in the model.
+        block: the block's full name.
+        pattern: the configuration's pattern that names it, e.g. "transformer_blocks.0.ff*".
+        base: whether it gets the block's factor itself.
+        out_features: output width.
+        in_features: input width.
+    """
+
+    name: str
+    block: str
+    pattern: str
+    base: bool
+    out_features: int
+    in_features: int
+
+
+def blocks_of(model: "nn.Module") -> list[Block]:
+    """The blocks in the order they run: the order of a heatmap's columns."""
+    return [
+        Block(f"{blocks.path}.{index}", module, blocks.streams)
+        for blocks in family_of(model).lists
+        for index, module in enumerate(model.get_submodule(blocks.path).children())
+    ]
+
+
+def block_names(model: "nn.Module | Skeleton") -> list[str]:
+    """The blocks' names in the order they run."""
+    return [name for _, name, _ in _blocks_in(skeleton_of(model))]
+
+
+def places_in_lists(names: Sequence[str]) -> dict[str, list[int]]:
+    """Each list's name -> its blocks' places among all blocks, in the order they run."""
+    lists: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        lists.setdefault(name.rpartition(".")[0], []).append(place)
+    return lists
+
+
+def ranges_of_lists(names: Sequence[str]) -> list[str]:
+    """The numbers of each list's blocks, e.g. "0 to 37: transformer_blocks"."""
+    lists = places_in_lists(names)
+    return [f"{places[0]} to {places[-1]}: {path}" for path, places in lists.items()]
+
+
+def block_linears(model: "nn.Module | Skeleton") -> list[BlockLinear]:
+    """Every Linear inside a block, in the order of the blocks and of their modules."""
+    return [
+        linear
+        for blocks, name, block in _blocks_in(skeleton_of(model))
+        for linear in _linears_in(block, name, blocks)
+    ]
+
+
+def _blocks_in(model: Skeleton) -> Iterator[tuple[BlockList, str, Skeleton]]:
+    """Every block with its list and its full name."""
+    modules = dict(model.named_modules())
+    for blocks in family_of(model).lists:
+        for index, block in enumerate(modules[blocks.path].children.values()):
+            yield blocks, f"{blocks.path}.{index}", block
+
+
+def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[BlockLinear]:
+    for name, module in block.named_modules():
+        if module.base != "Linear":
+            continue
+        pattern = next((base for base in blocks.base if fnmatchcase(name, base)), None)
+        yield BlockLinear(
+            name=f"{path}.{name}",
+            block=path,
+            pattern=f"{path}.{pattern or '*'}",
+            base=pattern is not None,
+            out_features=module.arguments["out_features"],
+            in_features=module.arguments["in_features"],
+        )

@@ -1,0 +1,112 @@
+"""What is known of a family of models: its classes, blocks and streams, pipelines, checkpoints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+NOTHING_UNKNOWN = {"extra": "forbid"}
+"""How pydantic reads these classes from a family's file."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Where the two streams enter and leave a block.
+
+    Attributes:
+        image_in: the argument of the block's forward that holds the image tokens, or both streams
+            where they are joined.
+        text_in: the argument that holds the text tokens; None where the block has none of its own.
+        image_out: the index of the image tokens in the block's output; None where the output is
+            one tensor.
+        text_out: the index of the text tokens in the output. A block whose output there is None
+            hands no text on and has no text distance.
+        joined: whether image_in is one sequence of both streams, and which comes first. How many
+            of its tokens are text is known from the separate blocks that ran before.
+    """
+
+    __pydantic_config__: ClassVar = NOTHING_UNKNOWN
+
+    image_in: str = "hidden_states"
+    text_in: str | None = "encoder_hidden_states"
+    image_out: int | None = 1
+    text_out: int | None = 0
+    joined: Literal["text first", "image first"] | None = None
+
+
+@dataclass(frozen=True)
+class BlockList:
+    """One module list of blocks.
+
+    Attributes:
+        path: the list's name in the model, e.g. "transformer_blocks".
+        base: patterns of names inside a block, most specific first: the feed-forward and
+            modulation Linears, which get the block's factor itself.
+        streams: where the streams enter and leave its blocks; by default both apart, the text
+            first in the output, as in SD3's, Flux's and AuraFlow's joint blocks.
+    """
+
+    __pydantic_config__: ClassVar = NOTHING_UNKNOWN
+
+    path: str
+    base: tuple[str, ...]
+    streams: Streams = Streams()
+
+
+@dataclass(frozen=True)
+class Family:
+    """The transformers of a family, as one library makes them.
+
+    Attributes:
+        name: the family's name.
+        classes: its classes' names.
+        lists: its block lists, in the order they run.
+        library: the package the classes come from; None: any.
+        functions: functions beside the class that run the block given to them first, for models
+            that do not call their blocks.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    lists: tuple[BlockList, ...]
+    library: str | None = None
+    functions: tuple[str, ...] = ()
+
+    def holds(self, class_name: str, library: str) -> bool:
+        """Whether a class of that name and package is of this family."""
+        return class_name in self.classes and self.library in (None, library)
+
+
+@dataclass(frozen=True)
+class PipelineCall:
+    """How one class of pipelines encodes a caption and is called without guidance.
+
+    Attributes:
+        encode: arguments of `encode_prompt` beside the prompt.
+        returned: the call's argument that each returned value is handed to; None: not needed.
+        call: further arguments of the call.
+        mask: the returned argument that marks real tokens, where there is one.
+        packed: whether latents are handed over in 2x2 patches.
+    """
+
+    __pydantic_config__: ClassVar = NOTHING_UNKNOWN
+
+    encode: Mapping[str, Any]
+    returned: tuple[str | None, ...]
+    call: Mapping[str, Any] = field(default_factory=dict)
+    mask: str | None = None
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that is known by name, without a network.
+
+    Attributes:
+        repository: its hub id.
+        config: its transformer's configuration, as in transformer/config.json.
+    """
+
+    __pydantic_config__: ClassVar = NOTHING_UNKNOWN
+
+    repository: str
+    config: Mapping[str, Any]

@@ -1,0 +1,191 @@
+"""Finding a diffusers pipeline, loading it, and putting it where it will run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lokr_weighting.digests import short_digest
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+from lokr_weighting.models.known import shipped_pipeline
+from lokr_weighting.models.table import pipeline_call
+
+Offload = Literal["none", "group", "sequential"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SAMPLED_BYTES, SAMPLED_PLACES = 4096, 64
+
+
+def pipeline_folder(model: str, revision: str | None = None) -> Path:
+    """The pipeline's folder on this machine: shipped, local, or the hub's, downloaded if need be.
+
+    Raises:
+        LokrWeightingError: there is no such folder or repository, or it is no pipeline.
+    """
+    folder = shipped_pipeline(model) or Path(model)
+    if not folder.exists():
+        from diffusers import DiffusionPipeline
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        try:
+            folder = Path(DiffusionPipeline.download(model, revision=revision))
+        except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise LokrWeightingError(
+                f"{model!r}: there is no such folder, and no pipeline could be had from the hub "
+                f"({reason}); give a local diffusers pipeline folder or a hub id"
+            ) from None
+    if not (folder / "model_index.json").is_file():
+        raise LokrWeightingError(
+            f"{model}: no model_index.json in this folder; a diffusers pipeline folder is wanted"
+        )
+    pipeline_call(read_json(folder / "model_index.json")["_class_name"])
+    return folder
+
+
+def weights_fingerprint(pipeline: Path) -> str:
+    """A short fingerprint of the transformer's files: sizes, and bytes from all over each.
+
+    Args:
+        pipeline: the pipeline's folder.
+    """
+    return short_digest(
+        part
+        for file in sorted((pipeline / "transformer").iterdir())
+        if file.is_file()
+        for part in _sampled(file)
+    )
+
+
+def _sampled(file: Path) -> Iterator[bytes | str]:
+    """A file's name and size, and bytes from all over it."""
+    size = file.stat().st_size
+    yield f"{file.name} {size}\n"
+    with file.open("rb") as opened:
+        for part in range(SAMPLED_PLACES):
+            opened.seek(part * max(size - SAMPLED_BYTES, 0) // (SAMPLED_PLACES - 1))
+            yield opened.read(SAMPLED_BYTES)
+
+
+def load_pipeline(
+    pipeline: Path,
+    dtype: torch.dtype,
+    quantization: dict[str, Any] | None = None,
+    device: torch.device | None = None,
+) -> Any:
+    """Load the pipeline on the CPU with an unshifted flow-match scheduler.
+
+    Args:
+        pipeline: as for `load_unchanged`.
+        dtype: the same.
+        quantization: the same.
+        device: where it will run.
+
+    Raises:
+        LokrWeightingError: diffusers cannot load it; with its reason.
+    """
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    loaded = load_unchanged(pipeline, dtype, quantization)
+    loaded.scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
+    if device is not None and device.type == "cpu":
+        for component in loaded.components.values():
+            if isinstance(component, torch.nn.Module):
+                _align(component)
+    return loaded
+
+
+def load_unchanged(
+    pipeline: Path, dtype: torch.dtype, quantization: dict[str, Any] | None = None
+) -> Any:
+    """Load the pipeline on the CPU, as it is.
+
+    Args:
+        pipeline: the pipeline's folder.
+        dtype: of the weights.
+        quantization: "backend" (as diffusers calls it: "bitsandbytes_4bit", "torchao", ...) and
+            the arguments of its configuration class, for the transformer.
+
+    Raises:
+        LokrWeightingError: diffusers cannot load it; with its reason.
+    """
+    from diffusers import DiffusionPipeline
+
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    try:
+        if quantization is not None:
+            options["quantization_config"] = _quantization_config(quantization)
+        loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+    except LokrWeightingError:
+        raise
+    except (OSError, ValueError, ImportError, TypeError, KeyError, RuntimeError) as error:
+        raise LokrWeightingError(f"{pipeline}: diffusers cannot load this: {error}") from error
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def _quantization_config(quantization: dict[str, Any]) -> Any:
+    """Diffusers' configuration for the transformer alone: what else runs here runs once."""
+    from diffusers.quantizers import PipelineQuantizationConfig
+    from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    backend = quantization.get("backend")
+    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
+        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+    arguments = {name: value for name, value in quantization.items() if name != "backend"}
+    config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
+    return PipelineQuantizationConfig(quant_mapping={"transformer": config})
+
+
+def _align(module: torch.nn.Module) -> None:
+    """Move weights to memory of their own.
+
+    As parts of a mapped file they may begin at any address, and a CPU's products differ in the
+    last bit with the address: runs could not be compared bit by bit.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """The model in eval mode; then every module in the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def place(module: torch.nn.Module, device: torch.device, offload: Offload) -> None:
+    """Put a model where it will run, or have its parts brought there one by one."""
+    module.eval()
+    if offload == "group":
+        from diffusers.hooks import apply_group_offloading
+
+        apply_group_offloading(
+            module,
+            onload_device=device,
+            offload_device=torch.device("cpu"),
+            offload_type="leaf_level",
+        )
+    elif offload == "sequential":
+        from accelerate import cpu_offload
+
+        cpu_offload(module, execution_device=device)
+    elif not getattr(module, "is_quantized", False):
+        module.to(device)
+
+
+def place_pipeline(pipeline: Any, device: torch.device, offload: Offload) -> None:
+    """The same for each model of a pipeline; those beside the transformer go in groups."""
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            in_parts = offload != "none" and name != "transformer"
+            place(component, device, "group" if in_parts else offload)

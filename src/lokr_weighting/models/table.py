@@ -1,0 +1,142 @@
+"""The table of families: one JSON file for each in `families/`, and what users register."""
+
+import json
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import checked
+from lokr_weighting.models.family import BlockList, Checkpoint, Family, PipelineCall, Streams
+from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REGISTERED: list[Family] = []
+"""Families that users added, the latest first."""
+
+
+class SimpleTuner(BaseModel):
+    """A family's transformers in SimpleTuner, where they are not as diffusers'.
+
+    Attributes:
+        model_family: what its configuration calls the family.
+        streams: a block list's path -> where the streams enter and leave there.
+        functions: as in `Family`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_family: str
+    streams: dict[str, Streams] = {}
+    functions: tuple[str, ...] = ()
+
+
+class FamilyFile(BaseModel):
+    """One file of `families/`.
+
+    Attributes:
+        name: the family's name.
+        classes: its transformers' classes.
+        lists: their block lists, in the order they run.
+        simpletuner: the same in SimpleTuner; None where it does not train them.
+        pipelines: a diffusers pipeline's class -> how it is called.
+        checkpoints: a name to type -> the model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    classes: tuple[str, ...]
+    lists: tuple[BlockList, ...]
+    simpletuner: SimpleTuner | None = None
+    pipelines: dict[str, PipelineCall] = {}
+    checkpoints: dict[str, Checkpoint] = {}
+
+    @property
+    def rows(self) -> list[Family]:
+        """The family in each library, those of one library first."""
+        everywhere = Family(self.name, self.classes, self.lists)
+        own = self.simpletuner
+        if own is None:
+            return [everywhere]
+        lists = tuple(
+            BlockList(blocks.path, blocks.base, own.streams.get(blocks.path, blocks.streams))
+            for blocks in self.lists
+        )
+        return [Family(self.name, self.classes, lists, "simpletuner", own.functions), everywhere]
+
+
+@cache
+def family_files() -> tuple[FamilyFile, ...]:
+    """Every file of `families/`, read and checked when it is first needed."""
+    folder = resources.files("lokr_weighting.models") / "families"
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".json")),
+        key=lambda file: file.name,
+    )
+    return tuple(
+        checked(FamilyFile, json.loads(file.read_text(encoding="utf-8")), file.name)
+        for file in files
+    )
+
+
+def families() -> list[Family]:
+    """Every row of the table, in the order they are tried."""
+    return [*REGISTERED, *(row for file in family_files() for row in file.rows)]
+
+
+def register_family(family: Family) -> None:
+    """Add a family to the table; it goes before the families of the same classes."""
+    REGISTERED.insert(0, family)
+
+
+def family_of(model: "nn.Module | Skeleton") -> Family:
+    """The family that a model's class belongs to.
+
+    Raises:
+        LokrWeightingError: no row of the table names the class; lists the model's module lists
+            and the row to add.
+    """
+    name, library = class_of(model)
+    for family in families():
+        if family.holds(name, library):
+            return family
+    lists = {
+        path: child
+        for path, child in skeleton_of(model).children.items()
+        if child.class_name == "ModuleList" and child.children
+    }
+    listed = ", ".join(
+        f"{path} ({len(child.children)} x {next(iter(child.children.values())).class_name})"
+        for path, child in lists.items()
+    )
+    rows = ", ".join(f'BlockList("{path}", ("norm*", "ff*"), streams)' for path in lists)
+    raise LokrWeightingError(
+        f"{name} is in no family of models known here; its module lists are: {listed or 'none'}. "
+        "To add it, say where its streams enter and leave: lokr_weighting.register_family("
+        f'Family("my_family", ("{name}",), ({rows},)))'
+    )
+
+
+def pipeline_call(pipeline_class: str) -> PipelineCall:
+    """How a class of pipelines is called.
+
+    Raises:
+        LokrWeightingError: no family names it; says which can be called.
+    """
+    calls = {name: call for file in family_files() for name, call in file.pipelines.items()}
+    if pipeline_class not in calls:
+        raise LokrWeightingError(
+            f"{pipeline_class} is not among the pipelines that can be run here "
+            f"({', '.join(calls)}); with a loop of your own use lokr_weighting.calibrate"
+        )
+    return calls[pipeline_class]
+
+
+def checkpoints() -> dict[str, Checkpoint]:
+    """The models that are known by name."""
+    return {name: each for file in family_files() for name, each in file.checkpoints.items()}

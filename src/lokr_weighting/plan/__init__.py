@@ -1,0 +1,27 @@
+"""Plans: from a measurement to a factor, a split and a cost for every Linear."""
+
+from lokr_weighting.plan.factors import block_choice, linear_factors
+from lokr_weighting.plan.make import make_plan, parameters_without_critical
+from lokr_weighting.plan.plan import (
+    BlockPlan,
+    LinearPlan,
+    Measurement,
+    Plan,
+    read_plan,
+    write_plan,
+)
+from lokr_weighting.plan.recipe import Recipe
+
+__all__ = [
+    "BlockPlan",
+    "LinearPlan",
+    "Measurement",
+    "Plan",
+    "Recipe",
+    "block_choice",
+    "linear_factors",
+    "make_plan",
+    "parameters_without_critical",
+    "read_plan",
+    "write_plan",
+]

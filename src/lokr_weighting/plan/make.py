@@ -1,0 +1,156 @@
+"""From a measurement to a plan."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
+from lokr_weighting.models.known import load_skeleton
+from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
+from lokr_weighting.plan.factors import block_choice, linear_factors, wanted_factor
+from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan
+from lokr_weighting.plan.recipe import Recipe, block_factors
+from lokr_weighting.plan.settled import Settled, judge
+from lokr_weighting.plan.splits import capped, split_of
+from lokr_weighting.records.average import heatmaps_of
+from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.records.record import Records
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def make_plan(
+    measured: Calibration | Records | Heatmaps,
+    model: "nn.Module | Skeleton | str",
+    recipe: Recipe | None = None,
+    *,
+    budget: str | None = None,
+    name: str | None = None,
+    settled: Settled | None = None,
+) -> Plan:
+    """Turn a measurement into a plan.
+
+    Args:
+        measured: a calibration or records, from which the plan also gets standard errors and says
+            how settled it is, or heatmaps, (bins, blocks) for each stream.
+        model: the transformer, its skeleton, or its name as for `load_skeleton`; only its module
+            names and Linear widths are read.
+        recipe: the settings; the study's by default.
+        budget: "120M", "240MiB", "uniform:8" or None for what the recipe itself costs.
+        name: what the plan calls the model; by default its own name.
+        settled: what resampling these samples said, where the same recipe and budget have been
+            judged already.
+
+    Raises:
+        LokrWeightingError: the measurement is of another number of blocks than the model has, the
+            model's family is not known, a timestep bin is empty, or the budget cannot be met.
+    """
+    recipe = recipe or Recipe()
+    heatmaps, records = _averaged(measured, recipe)
+    name = name or (model if isinstance(model, str) else _name_of(model))
+    skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
+    names, inside = block_names(skeleton), block_linears(skeleton)
+    _check_blocks(heatmaps, names, name)
+
+    shares, critical, factors = block_choice(heatmaps, recipe)
+    wanted = linear_factors(inside, names, shares, factors, recipe, budget)
+    if records is None:
+        settled = None
+    elif settled is None or settled.samples != len(records.timesteps):
+        settled = judge(records, inside, names, recipe, budget)
+    linears = tuple(
+        _linear_plan(linear, names.index(linear.block), factor)
+        for linear, factor in zip(inside, wanted, strict=True)
+    )
+    image, text = heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0)
+    return Plan(
+        model=name,
+        measurement=Measurement(
+            identity=heatmaps.identity,
+            model=heatmaps.model,
+            samples=heatmaps.samples,
+            description=heatmaps.description,
+        ),
+        recipe=recipe,
+        budget=budget,
+        parameters=sum(linear.parameters for linear in linears),
+        blocks=tuple(
+            BlockPlan(
+                name=block,
+                image=float(image[i]),
+                image_error=_number(heatmaps.image_error, i),
+                text=_number(text, i),
+                text_error=_number(heatmaps.text_error, i),
+                contribution=float(shares[i]),
+                contribution_error=_number(settled and settled.contribution_error, i),
+                kept=_number(settled and settled.kept, i),
+                factor=factors[i],
+                critical=critical.get(i, ()),
+            )
+            for i, block in enumerate(names)
+        ),
+        linears=linears,
+    )
+
+
+def parameters_without_critical(plan: Plan) -> int:
+    """What the plan would cost with critical blocks switched off; without a budget."""
+    factors = block_factors(np.array([x.contribution for x in plan.blocks]), {}, plan.recipe)
+    total = 0
+    for linear in plan.linears:
+        factor = wanted_factor(linear.base, factors[linear.block], plan.recipe)
+        factor = capped(factor, linear.out_features, linear.in_features)
+        total += split_of(linear.out_features, linear.in_features, factor).parameters
+    return total
+
+
+def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
+    return LinearPlan(
+        name=linear.name,
+        block=block,
+        pattern=linear.pattern,
+        base=linear.base,
+        out_features=linear.out_features,
+        in_features=linear.in_features,
+        factor=factor,
+        split=split_of(linear.out_features, linear.in_features, factor),
+    )
+
+
+def _number(values: np.ndarray | None, block: int) -> float | None:
+    """One block's number; None where it is not known or the block has none."""
+    return None if values is None or np.isnan(values[block]) else float(values[block])
+
+
+def _averaged(
+    measured: Calibration | Records | Heatmaps, recipe: Recipe
+) -> tuple[Heatmaps, Records | None]:
+    """The heatmaps, and the samples where they are known."""
+    if isinstance(measured, Heatmaps):
+        return measured, None
+    if isinstance(measured, Records):
+        return heatmaps_of(measured, recipe.bins), measured
+    return measured.heatmaps(recipe.bins, recipe.tokens), measured.stacked(recipe.tokens)
+
+
+def _name_of(model: "nn.Module | Skeleton") -> str:
+    config = getattr(model, "config", None)
+    return getattr(config, "_name_or_path", None) or class_of(model)[0]
+
+
+def _check_blocks(heatmaps: Heatmaps, names: list[str], model: str) -> None:
+    if heatmaps.block_count != len(names):
+        measured = f" of {heatmaps.model}" if heatmaps.model else ""
+        raise LokrWeightingError(
+            f"the measurement{measured} has {heatmaps.block_count} blocks, "
+            f"but {model} has {len(names)} ({names[0]} to {names[-1]})"
+        )
+    if heatmaps.blocks is not None and list(heatmaps.blocks) != names:
+        other = next((a, b) for a, b in zip(heatmaps.blocks, names, strict=True) if a != b)
+        raise LokrWeightingError(
+            f"the measurement's block {other[0]} is {other[1]} in {model}: "
+            "it was made on another kind of model"
+        )

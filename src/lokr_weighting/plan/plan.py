@@ -1,0 +1,139 @@
+"""The plan: every adapted Linear with its factor, split and parameters, and where it comes from."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lokr_weighting.digests import short_digest
+from lokr_weighting.files import read_model, write_json
+from lokr_weighting.plan.recipe import Reason, Recipe
+from lokr_weighting.plan.splits import Split
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of the plan's parts: nothing unknown, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Measurement(Part):
+    """Which measurement a plan was made from."""
+
+    identity: str
+    model: str | None = None
+    samples: int | None = None
+    description: str = ""
+
+
+class BlockPlan(Part):
+    """One block: what was measured and what the recipe made of it.
+
+    `image` and `text` are mean distances over the timestep bins (text: null where the block hands
+    no text on); `critical` says by which streams' rule the block is critical, or "given".
+    `*_error` are standard errors, `kept` the share of resamples in which all of the block's splits
+    are the ones written here; null where the measurement's samples are not known.
+    """
+
+    name: str
+    image: Share
+    image_error: float | None = None
+    text: Share | None
+    text_error: float | None = None
+    contribution: Share
+    contribution_error: float | None = None
+    kept: Share | None = None
+    factor: Annotated[int, Field(ge=1)]
+    critical: tuple[Reason, ...] = ()
+
+
+class LinearPlan(Part):
+    """One adapted Linear: the factor asked for and the split it becomes.
+
+    `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
+    feed-forward and modulation Linears, which get the block's factor itself.
+    """
+
+    name: str
+    block: Annotated[int, Field(ge=0)]
+    pattern: str
+    base: bool
+    out_features: Annotated[int, Field(ge=1)]
+    in_features: Annotated[int, Field(ge=1)]
+    factor: Annotated[int, Field(ge=1)]
+    split: Split
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Self:
+        out_l, out_k, in_m, in_n = self.split
+        if (out_l * out_k, in_m * in_n) != (self.out_features, self.in_features):
+            raise ValueError(f"split {tuple(self.split)} does not multiply to this Linear's size")
+        return self
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of this Linear's LoKr."""
+        return self.split.parameters
+
+
+class Plan(Part):
+    """A plan; `parameters` is the number of trainable parameters in all."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    measurement: Measurement
+    recipe: Recipe
+    budget: str | None = None
+    parameters: int
+    blocks: tuple[BlockPlan, ...]
+    linears: tuple[LinearPlan, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if any(linear.block >= len(self.blocks) for linear in self.linears):
+            raise ValueError("a Linear names a block that the plan does not have")
+        if (total := sum(linear.parameters for linear in self.linears)) != self.parameters:
+            raise ValueError(f"parameters is {self.parameters}, but the splits add up to {total}")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """A short fingerprint: equal for equal plans."""
+        return short_digest([self.model_dump_json()])
+
+    @property
+    def critical(self) -> tuple[int, ...]:
+        """The critical blocks' indices."""
+        return tuple(i for i, block in enumerate(self.blocks) if block.critical)
+
+    def parameters_of(self, *blocks: int) -> int:
+        """Trainable parameters of these blocks together."""
+        return sum(linear.parameters for linear in self.linears if linear.block in blocks)
+
+    def collapsed(self) -> dict[str, list[int]]:
+        """The splits that more than one factor became: split's label -> those factors."""
+        factors: dict[str, Counter[int]] = {}
+        for linear in self.linears:
+            factors.setdefault(linear.split.label, Counter())[linear.factor] += 1
+        return {
+            label: sorted(asked)
+            for label, asked in sorted(factors.items(), key=lambda item: min(item[1]))
+            if len(asked) > 1
+        }
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan's JSON file.
+
+    Raises:
+        LokrWeightingError: the file is missing or not a plan; names file and key.
+    """
+    return read_model(path, Plan)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan as JSON; `read_plan` gives an equal plan back."""
+    write_json(path, plan.model_dump(mode="json"))

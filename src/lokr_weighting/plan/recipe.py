@@ -1,0 +1,148 @@
+"""The recipe: from heatmaps to contributions to a factor for every block.
+
+Every default is the SD3.5-Large study's (James Carter, "Layer-wise Analysis of SD3.5 Large", 2024);
+with them the study's heatmaps give its published factors, all 38.
+"""
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.records.heatmaps import Heatmaps
+
+Percentile = Annotated[float, Field(gt=0, le=100)]
+Reason = Literal["image", "text", "given"]
+"""Why a block is critical: by the rule in one of the streams, or because the user says so."""
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Recipe(BaseModel):
+    """The settings that lead from heatmaps to a plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: Literal["mean", "last"] = "mean"
+    """Distances averaged over every real token, or the last token's alone (the study's)."""
+    bins: Annotated[int, Field(ge=1)] = 10
+    """Timestep bins that records are averaged in."""
+    clip_percentile: Percentile = 90
+    """Each stream's heatmap is clipped at this percentile of its own cells."""
+    image_weight: Weight = 2 / 3
+    """Weight of the image stream."""
+    text_weight: Weight = 1 / 3
+    """Weight of the text stream."""
+    missing_text: Literal["predecessor", "image", "zero"] = "predecessor"
+    """What a block without a text distance gets: the contribution of the block before it, one
+    from its image distance alone, or one that counts the missing text as no change."""
+    max_factor: Annotated[int, Field(ge=1)] = 12
+    """The factor of the block that contributes least; the one that contributes most gets 1."""
+    other_multiplier: Annotated[int, Field(ge=1)] = 2
+    """Feed-forward and modulation Linears get the block's factor, all others this many times it."""
+    critical: Literal["rule", "off"] | tuple[Annotated[int, Field(ge=0)], ...] = "rule"
+    """Critical blocks: found by the rule, none, or given by index."""
+    critical_percentile: Percentile = 95
+    """The rule: a bin is extreme above this percentile of its stream's heatmap ..."""
+    critical_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """... and a block is critical if at least this share of its bins is, in either stream."""
+    critical_factor: Annotated[int, Field(ge=1)] = 1
+    """The factor of a critical block."""
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        if self.image_weight + self.text_weight == 0:
+            raise ValueError("image_weight and text_weight cannot both be 0")
+        return self
+
+
+def contributions(heatmaps: Heatmaps, recipe: Recipe) -> np.ndarray:
+    """How much each block contributes, (blocks,), each in [0, 1].
+
+    Clip each stream at its own percentile, weight and add the streams, halve, average over the
+    timestep bins, and min-max normalise over the blocks.
+
+    Raises:
+        LokrWeightingError: all blocks come out the same, so there is nothing to weight.
+    """
+    has_text = heatmaps.has_text
+    image = _clip(heatmaps.image, recipe.clip_percentile) * recipe.image_weight
+    text = np.zeros_like(image)
+    if has_text.any():
+        measured = heatmaps.text[:, has_text]
+        text[:, has_text] = _clip(measured, recipe.clip_percentile) * recipe.text_weight
+    if recipe.missing_text == "image" and recipe.image_weight:
+        whole = recipe.image_weight + recipe.text_weight
+        image[:, ~has_text] *= whole / recipe.image_weight
+    mean = ((image + text) / 2).mean(axis=0)
+    if recipe.missing_text != "predecessor" or not has_text.any():
+        return _normalise(mean)
+    shares = np.full_like(mean, np.nan)
+    shares[has_text] = _normalise(mean[has_text])
+    first = int(np.flatnonzero(has_text)[0])
+    for block in np.flatnonzero(~has_text):
+        shares[block] = shares[first] if block < first else shares[block - 1]
+    return shares
+
+
+def critical_blocks(heatmaps: Heatmaps, recipe: Recipe) -> dict[int, tuple[Reason, ...]]:
+    """The critical blocks and why each is one.
+
+    Returns:
+        block index -> the streams ("image", "text") whose rule it meets, or ("given",).
+
+    Raises:
+        LokrWeightingError: a block given by hand does not exist.
+    """
+    if recipe.critical == "off":
+        return {}
+    if recipe.critical != "rule":
+        wrong = [block for block in recipe.critical if block >= heatmaps.block_count]
+        if wrong:
+            raise LokrWeightingError(
+                f"critical = {list(recipe.critical)}: there is no block {wrong[0]}; "
+                f"the measurement has blocks 0 to {heatmaps.block_count - 1}"
+            )
+        return dict.fromkeys(sorted(set(recipe.critical)), ("given",))
+    reasons: dict[int, tuple[Reason, ...]] = {}
+    streams: tuple[tuple[Reason, np.ndarray], ...] = (
+        ("image", heatmaps.image),
+        ("text", heatmaps.text),
+    )
+    for stream, heatmap in streams:
+        if np.isnan(heatmap).all():
+            continue
+        limit = np.nanpercentile(heatmap, recipe.critical_percentile)
+        share = (heatmap > limit).mean(axis=0)
+        for block in np.flatnonzero(share >= recipe.critical_share):
+            reasons[int(block)] = (*reasons.get(int(block), ()), stream)
+    return dict(sorted(reasons.items()))
+
+
+def block_factors(
+    shares: np.ndarray, critical: dict[int, tuple[Reason, ...]], recipe: Recipe
+) -> list[int]:
+    """The factor of every block: 1 for the largest contribution, `max_factor` for the smallest.
+
+    Args:
+        shares: contributions, (blocks,), each in [0, 1].
+        critical: the critical blocks; these get `critical_factor`.
+        recipe: the settings.
+    """
+    factors = np.rint((1 - shares) * (recipe.max_factor - 1) + 1).astype(int)
+    factors[list(critical)] = recipe.critical_factor
+    return [int(factor) for factor in factors]
+
+
+def _clip(heatmap: np.ndarray, percentile: float) -> np.ndarray:
+    return np.minimum(heatmap, np.percentile(heatmap, percentile))
+
+
+def _normalise(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if low == high:
+        raise LokrWeightingError(
+            "every block has the same mean distance after clipping, so there is nothing to weight: "
+            "was a model with trained weights measured?"
+        )
+    return (values - low) / (high - low)

@@ -1,0 +1,154 @@
+"""Records: a sample's distances, one JSON line each, in the format of the SD3.5-Large study."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import checked, faults
+from lokr_weighting.records.heatmaps import Distance
+from lokr_weighting.records.lines import numbered_lines
+from lokr_weighting.records.pairs import Pairs
+
+Tokens = Literal["mean", "last"]
+
+
+class Record(BaseModel):
+    """One line: a sample's timestep in [0, 1] and its distances, block by block.
+
+    `hidden_states` is the image stream, `encoder_hidden_states` the text stream: averaged over
+    tokens in files written here, and of the last token in the two `*_last`. Blocks at the end
+    that hand no text on are left out of the text lists, blocks between others are null. Other
+    keys are allowed and left alone: a file may carry more for other readers.
+    """
+
+    timestep: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    hidden_states: Annotated[list[Distance], Field(min_length=1)]
+    encoder_hidden_states: list[Distance | None]
+    hidden_states_last: list[Distance] | None = None
+    encoder_hidden_states_last: list[Distance | None] | None = None
+    sample: Annotated[int, Field(ge=0)] | None = None
+
+    _pairs: Pairs | None = PrivateAttr(default=None)
+
+    @property
+    def pairs(self) -> Pairs | None:
+        """The sample's similarity of every pair of blocks, where known; kept in another file."""
+        return self._pairs
+
+    def with_pairs(self, pairs: Pairs) -> Self:
+        """The same record with the similarity of every pair of blocks."""
+        record = self.model_copy()
+        record._pairs = pairs
+        return record
+
+    def stream(self, key: Literal["hidden_states", "encoder_hidden_states"], tokens: Tokens):
+        """One stream's distances; None where they were not recorded."""
+        return getattr(self, key if tokens == "mean" else f"{key}_last")
+
+    @property
+    def line(self) -> str:
+        """The record as its line in the file."""
+        return json.dumps(self.model_dump(exclude_none=True), allow_nan=False) + "\n"
+
+
+class NotFinite(BaseModel):
+    """A sample that gave NaN or Inf, and the first block that did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sample: Annotated[int, Field(ge=0)]
+    block: str
+
+    @property
+    def line(self) -> str:
+        """The sample as its line in the file."""
+        return self.model_dump_json() + "\n"
+
+
+Measured = Record | NotFinite
+"""What a sample gives."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Many records.
+
+    Attributes:
+        timesteps: (samples,), each in [0, 1].
+        image: distances of the image stream, (samples, blocks).
+        text: distances of the text stream, (samples, blocks), NaN where a block hands no text on.
+    """
+
+    timesteps: np.ndarray
+    image: np.ndarray
+    text: np.ndarray
+
+
+def read_records(path: Path, tokens: Tokens = "mean") -> Records:
+    """Read a records file: plain, `.gz` or `.bz2`.
+
+    Args:
+        path: the file.
+        tokens: which of the two recorded averages; "last" needs a file written here.
+
+    Raises:
+        LokrWeightingError: the file is missing, empty, cut short, or a line is not a record; the
+            message names file and line.
+    """
+    rows: list[Record] = []
+    for number, line in numbered_lines(path):
+        row = parse_record(line, f"{path}:{number}")
+        first = rows[0] if rows else row
+        for key in ("hidden_states", "encoder_hidden_states"):
+            stream, before = row.stream(key, tokens), first.stream(key, tokens)
+            if stream is None:
+                raise LokrWeightingError(
+                    f"{path}:{number}: key '{key}_last' is missing: the last token alone was not "
+                    "recorded in this file"
+                )
+            if len(stream) != len(before):
+                raise LokrWeightingError(
+                    f"{path}:{number}: {key} has {len(stream)} blocks, "
+                    f"the lines before it have {len(before)}"
+                )
+        rows.append(row)
+    if not rows:
+        raise LokrWeightingError(f"{path}: holds no records")
+    return stack_records(rows, tokens)
+
+
+def parse_record(line: bytes, where: str) -> Record:
+    """One line of a records file.
+
+    Raises:
+        LokrWeightingError: the line is not a record; the message begins with `where`.
+    """
+    try:
+        record = Record.model_validate_json(line)
+    except ValidationError as error:
+        raise LokrWeightingError(f"{where}: {faults(error)}") from None
+    if len(record.encoder_hidden_states) > len(record.hidden_states):
+        raise LokrWeightingError(
+            f"{where}: encoder_hidden_states has {len(record.encoder_hidden_states)} "
+            f"blocks, hidden_states only {len(record.hidden_states)}"
+        )
+    return record
+
+
+def parse_not_finite(line: bytes, where: str) -> NotFinite:
+    """One line of the file of samples that were not finite; as `parse_record`."""
+    return checked(NotFinite, json.loads(line), where)
+
+
+def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
+    """Records of equal length as arrays."""
+    image = np.array([row.stream("hidden_states", tokens) for row in rows])
+    text = np.full_like(image, np.nan)
+    known = np.array([row.stream("encoder_hidden_states", tokens) for row in rows], dtype=float)
+    text[:, : known.shape[1]] = known
+    return Records(np.array([row.timestep for row in rows]), image, text)

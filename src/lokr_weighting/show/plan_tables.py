@@ -1,0 +1,126 @@
+"""The table of a plan."""
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from lokr_weighting.models.blocks import ranges_of_lists
+from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
+from lokr_weighting.plan.make import parameters_without_critical
+from lokr_weighting.plan.plan import LinearPlan, Plan
+
+SPLIT_COLUMNS = ("ff, modulation", "others")
+ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """One row a block: what was measured, the factor, the splits, and what they cost."""
+    title = f"Plan for {escape(plan.model)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for name in block_columns(plan):
+        table.add_column(name, justify="left" if name in SPLIT_COLUMNS else "right")
+    for block, row in zip(plan.blocks, block_rows(plan), strict=True):
+        table.add_row(*row, style="bold" if block.critical else None)
+    return Group(table, *plan_remarks(plan))
+
+
+def block_columns(plan: Plan) -> list[str]:
+    """The columns of `block_rows`."""
+    kept = ["kept"] if any(block.kept is not None for block in plan.blocks) else []
+    measured = ["block", "image", "text", "contribution", "factor"]
+    return [*measured, *SPLIT_COLUMNS, "parameters", "share", *kept]
+
+
+def block_rows(plan: Plan) -> list[list[str]]:
+    """One row a block: what was measured, the factor, the splits, and what they cost."""
+    rows = []
+    for index, block in enumerate(plan.blocks):
+        linears = [linear for linear in plan.linears if linear.block == index]
+        cost = plan.parameters_of(index)
+        rows.append(
+            [
+                str(index),
+                _with_error(block.image, block.image_error, 4),
+                _with_error(block.text, block.text_error, 4),
+                _with_error(block.contribution, block.contribution_error, 3),
+                f"{block.factor}{'*' if block.critical else ''}",
+                _splits(linear for linear in linears if linear.base),
+                _splits(linear for linear in linears if not linear.base),
+                f"{cost:,}",
+                f"{cost / plan.parameters:.1%}",
+                *([] if block.kept is None else [f"{block.kept:.0%}"]),
+            ]
+        )
+    return rows
+
+
+def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
+    """One row a Linear: name, in, out, factor, split, parameters, share of them."""
+    return [
+        (
+            linear.name,
+            linear.in_features,
+            linear.out_features,
+            linear.factor,
+            linear.split.label,
+            f"{linear.parameters:,}",
+            f"{linear.parameters / plan.parameters:.2%}",
+        )
+        for linear in plan.linears
+    ]
+
+
+def plan_remarks(plan: Plan) -> list[str]:
+    """What the table's numbers mean, in sentences."""
+    size = plan.parameters * BYTES_PER_PARAMETER / 2**20
+    lines = [
+        _which_blocks(plan),
+        "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
+        "for and becomes split 8.",
+        f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
+        f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
+    ]
+    if any(block.kept is not None for block in plan.blocks):
+        lines.append(
+            "±: standard error. kept: the share of resamples of the samples in which all of the "
+            "block's splits are these."
+        )
+        edge = [i for i, x in enumerate(plan.blocks) if x.kept is not None and x.kept < ON_AN_EDGE]
+        if edge:
+            lines.append(f"Blocks on an edge between two splits: {', '.join(map(str, edge))}.")
+    if plan.critical:
+        share = plan.parameters_of(*plan.critical) / plan.parameters
+        reasons = ", ".join(f"{i} ({', '.join(plan.blocks[i].critical)})" for i in plan.critical)
+        lines.append(f"*: critical. Critical blocks {reasons} take {share:.1%} of the parameters.")
+        if plan.budget is None:
+            lines[-1] += f" Without the rule: {parameters_without_critical(plan):,} in all."
+    lines += [
+        f"Factors {', '.join(map(str, factors))} all become split {label}."
+        for label, factors in plan.collapsed().items()
+    ]
+    return lines
+
+
+def _which_blocks(plan: Plan) -> str:
+    """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
+    return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
+
+
+def _with_error(value: float | None, error: float | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" + ("" if error is None else f" ±{error:.{digits}f}")
+
+
+def _splits(linears: Iterable[LinearPlan]) -> str:
+    """The factors asked for and the splits they become, e.g. "11 -> 8"."""
+    labels_of: dict[int, dict[str, None]] = {}
+    for linear in linears:
+        labels_of.setdefault(linear.factor, {})[linear.split.label] = None
+    return "; ".join(
+        str(factor) if list(labels) == [str(factor)] else f"{factor} -> {', '.join(labels)}"
+        for factor, labels in labels_of.items()
+    )

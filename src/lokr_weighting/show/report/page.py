@@ -1,0 +1,124 @@
+"""One page that shows a measurement and its plan: no network, no scripts, for screen and print."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import write_text
+from lokr_weighting.plan.plan import Plan
+from lokr_weighting.plan.settled import Settled
+from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.show.figures import save
+from lokr_weighting.show.plan_tables import block_columns, block_rows, module_rows, plan_remarks
+from lokr_weighting.show.report.captions import pictures
+from lokr_weighting.show.report.content import facts, read_back, summary
+from lokr_weighting.show.study_tables import GROUP_COLUMNS, group_rows, groups_remarks
+from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.similarity import similarity_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def write_report(
+    path: Path,
+    measured: Calibration | Heatmaps,
+    plan: Plan,
+    *,
+    model: "nn.Module | None" = None,
+    judged: Sequence[Settled] = (),
+    ablation: Ablation | None = None,
+) -> list[Path]:
+    """Write the page and, beside it, every figure as PNG and SVG.
+
+    Args:
+        path: the .html file; the figures go into NAME.figures.
+        measured: what the plan was made from.
+        plan: the plan.
+        model: the transformer, on the meta device too; without it the plan is not read back.
+        judged: how settled the plan was after more and more samples (`judgements`).
+        ablation: what it costs to run the blocks otherwise; it is set beside the measurement's
+            distances.
+
+    Returns:
+        the files.
+
+    Raises:
+        LokrWeightingError: the measurement is of another number of blocks than the plan.
+    """
+    heatmaps = (
+        measured
+        if isinstance(measured, Heatmaps)
+        else measured.heatmaps(plan.recipe.bins, plan.recipe.tokens)
+    )
+    if heatmaps.block_count != len(plan.blocks):
+        raise LokrWeightingError(
+            f"the measurement has {heatmaps.block_count} blocks, the plan {len(plan.blocks)}: "
+            "they are of different models"
+        )
+    if ablation is not None:
+        if ablation.blocks != tuple(block.name for block in plan.blocks):
+            raise LokrWeightingError(f"the ablation is of another model ({ablation.model})")
+        means = (heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0))
+        ablation = replace(ablation, image=means[0], text=means[1])
+    similarity = None
+    if isinstance(measured, Calibration) and measured.has_similarity:
+        similarity = similarity_of(measured)
+    drawn = pictures(heatmaps, plan, judged=judged, similarity=similarity, ablation=ablation)
+    page = _template().render(
+        title=f"Where {plan.model} works",
+        summary=summary(plan, judged),
+        facts=facts(measured, plan, heatmaps),
+        figures=[
+            {"title": each.title, "caption": each.caption, "svg": Markup(_svg(each.figure))}
+            for each in drawn
+        ],
+        group_columns=GROUP_COLUMNS,
+        group_rows=group_rows(similarity) if similarity else [],
+        groups_remarks=groups_remarks(similarity) if similarity else [],
+        remarks=plan_remarks(plan),
+        block_columns=block_columns(plan),
+        block_rows=[
+            {"critical": bool(block.critical), "cells": cells}
+            for block, cells in zip(plan.blocks, block_rows(plan), strict=True)
+        ],
+        module_rows=module_rows(plan),
+        readback=read_back(plan, model),
+        version=metadata.version("lokr-weighting"),
+    )
+    write_text(path, page)
+    folder = path.with_suffix(".figures")
+    folder.mkdir(exist_ok=True)
+    files = [path]
+    for each in drawn:
+        files += save(each.figure, folder / each.name)
+    return files
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lokr_weighting", "show/report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as an <svg> element, its text as text."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

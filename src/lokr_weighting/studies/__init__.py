@@ -1,0 +1,1 @@
+"""Studies of a model or of what was measured: ablations, similarity, differences."""

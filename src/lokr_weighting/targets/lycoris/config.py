@@ -1,0 +1,163 @@
+"""The plan as a LyCORIS configuration (SimpleTuner's `lycoris_config`), in the form that works.
+
+LyCORIS takes the first pattern that matches, claims whole classes before it looks at names, and
+keeps the value of every preset key that a configuration leaves out. So: no classes, exceptions
+before patterns, the block's named parts before its rest, and every key written.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from copy import deepcopy
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_model, write_json
+from lokr_weighting.plan.plan import LinearPlan, Plan
+from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
+
+SETTINGS: dict[str, Any] = {
+    "algo": "lokr",
+    "multiplier": 1.0,
+    "linear_dim": FULL_MATRIX_RANK,
+    "linear_alpha": 1,
+    "factor": 1,
+    "full_matrix": True,
+}
+"""What a configuration without a template says beside its preset."""
+
+
+class Preset(BaseModel):
+    """A LyCORIS preset: every key that LyCORIS reads here or allows; LyCORIS refuses others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enable_conv: bool = True
+    target_module: list[str] = []
+    target_name: list[str] = []
+    module_algo_map: dict[str, dict[str, Any]] = {}
+    name_algo_map: dict[str, dict[str, Any]] = {}
+    lora_prefix: str = "lycoris"
+    use_fnmatch: bool = False
+    exclude_name: list[str] = []
+    unet_target_module: list[str] = []
+    unet_target_name: list[str] = []
+    text_encoder_target_module: list[str] = []
+    text_encoder_target_name: list[str] = []
+
+
+class LycorisConfig(BaseModel):
+    """A LyCORIS configuration file: keyword arguments of `create_lycoris`, and a preset.
+
+    Other keys than these are arguments of the algorithms and are kept as they are.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    algo: str = "lora"
+    multiplier: float = 1.0
+    linear_dim: Annotated[int, Field(ge=1)] = 4
+    linear_alpha: float = 1
+    apply_preset: Preset | None = None
+
+    def written(self) -> dict[str, Any]:
+        """The file's content: only the keys that were written in it."""
+        return self.model_dump(exclude_unset=True)
+
+
+def read_config(path: Path) -> LycorisConfig:
+    """Read a LyCORIS configuration file.
+
+    Raises:
+        LokrWeightingError: missing, no JSON, a preset key that LyCORIS does not know, or a value
+            of the wrong kind; names file and key.
+    """
+    return read_model(path, LycorisConfig)
+
+
+def write_config(path: Path, config: LycorisConfig) -> None:
+    """Write a LyCORIS configuration file."""
+    write_json(path, config.written())
+
+
+def config_of(plan: Plan, template: LycorisConfig | None = None) -> LycorisConfig:
+    """The configuration that makes LyCORIS train the plan.
+
+    Args:
+        plan: the plan.
+        template: a configuration whose other settings (dora_wd, dropout, bypass_mode, alpha, ...)
+            are kept; what it adapts and with which factors is the plan's.
+
+    Raises:
+        LokrWeightingError: the template asks for something that would make the plan untrue:
+            another algorithm, an unbalanced factorization, or an excluded Linear.
+    """
+    settings = deepcopy(SETTINGS)
+    preset = Preset()
+    if template is not None:
+        _check_template(plan, template)
+        settings |= template.written()
+        settings["full_matrix"] = True
+        preset = template.apply_preset or preset
+    settings["apply_preset"] = {
+        "enable_conv": preset.enable_conv,
+        "target_module": [],
+        "target_name": [],
+        "module_algo_map": {},
+        "name_algo_map": _name_algo_map(plan),
+        "lora_prefix": preset.lora_prefix,
+        "use_fnmatch": True,
+        "exclude_name": preset.exclude_name,
+    }
+    return LycorisConfig.model_validate(settings)
+
+
+def _name_algo_map(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Block by block: Linears that differ from the rest under their pattern, then the patterns."""
+    entries: dict[str, int] = {}
+    for index, _ in enumerate(plan.blocks):
+        under: dict[str, list[LinearPlan]] = {}
+        for linear in plan.linears:
+            if linear.block == index:
+                under.setdefault(linear.pattern, []).append(linear)
+        common = {
+            pattern: Counter(linear.factor for linear in linears).most_common(1)[0][0]
+            for pattern, linears in under.items()
+        }
+        entries |= {
+            linear.name: linear.factor
+            for pattern, linears in under.items()
+            for linear in linears
+            if linear.factor != common[pattern]
+        }
+        entries |= {pattern: common[pattern] for pattern in _most_specific_first(common)}
+    return {
+        pattern: {"algo": "lokr", "factor": factor, "full_matrix": True}
+        for pattern, factor in entries.items()
+    }
+
+
+def _most_specific_first(patterns: Iterable[str]) -> list[str]:
+    return sorted(patterns, key=len, reverse=True)
+
+
+def _check_template(plan: Plan, template: LycorisConfig) -> None:
+    if template.algo != "lokr":
+        raise LokrWeightingError(
+            f"the template's algo is {template.algo!r}; a plan is for 'lokr', so set algo to 'lokr'"
+        )
+    if template.written().get("unbalanced_factorization"):
+        raise LokrWeightingError(
+            "the template's unbalanced_factorization swaps w1 and w2 and with them every split of "
+            "the plan; remove it"
+        )
+    for pattern in template.apply_preset.exclude_name if template.apply_preset else ():
+        excluded = [linear.name for linear in plan.linears if fnmatchcase(linear.name, pattern)]
+        if excluded:
+            raise LokrWeightingError(
+                f"the template's exclude_name {pattern!r} leaves out {len(excluded)} Linears of "
+                f"the plan ({excluded[0]}, ...); remove it"
+            )

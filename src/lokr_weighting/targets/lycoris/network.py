@@ -1,0 +1,99 @@
+"""The network that LyCORIS really makes of a configuration, built without memory."""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.targets.lycoris.config import LycorisConfig
+from lokr_weighting.targets.tensors import Tensors
+
+
+def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, Tensors]:
+    """Build the LyCORIS network and list what it trains.
+
+    LyCORIS keeps presets as class-level state; the network is built by a private copy of its
+    module, so the state other code sees is neither used nor changed.
+
+    Args:
+        transformer: the model, on the meta device or real; it is not changed.
+        config: the configuration, as a trainer would hand it over.
+
+    Returns:
+        the adapted module's full name -> its tensors.
+
+    Raises:
+        LokrWeightingError: LyCORIS refuses the configuration; with its own reason.
+    """
+    arguments = config.written()
+    preset = arguments.pop("apply_preset", None)
+    multiplier = arguments.pop("multiplier", 1.0)
+    dim, alpha = arguments.pop("linear_dim", 4), arguments.pop("linear_alpha", 1)
+    with _quiet_lycoris(), torch.device("meta"), _StayOnMeta():
+        lycoris = _private_copy()
+        try:
+            if preset:
+                lycoris.LycorisNetwork.apply_preset(preset)
+            network = lycoris.create_lycoris(transformer, multiplier, dim, alpha, **arguments)
+        except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+            raise LokrWeightingError(
+                f"LyCORIS refuses this configuration: {type(error).__name__}: {error}"
+            ) from error
+        return adapted_tensors(network, transformer)
+
+
+def adapted_tensors(network: Any, transformer: nn.Module) -> dict[str, Tensors]:
+    """What a LyCORIS network adapts: the module's full name -> its tensors."""
+    names = {id(module): name for name, module in transformer.named_modules()}
+    return {
+        names[id(lora.org_module[0])]: {
+            name: tuple(tensor.shape) for name, tensor in lora.state_dict().items()
+        }
+        for lora in network.loras
+    }
+
+
+def _private_copy() -> ModuleType:
+    """`lycoris.wrapper`, executed once more under another name: the classes' state is fresh."""
+    import lycoris.wrapper
+
+    spec = importlib.util.spec_from_file_location(
+        "lycoris._wrapper_for_reading_back", lycoris.wrapper.__file__
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _quiet_lycoris() -> Iterator[None]:
+    """LyCORIS logs a dozen lines for every network; keep them to itself meanwhile."""
+    import lycoris.logging  # noqa: F401 (its first import sets the level that is changed here)
+
+    logger = logging.getLogger("LyCORIS")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class _StayOnMeta(TorchFunctionMode):
+    """DoRA and full modules copy weights to the CPU to read them: hand out shapes instead."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.Tensor.cpu:
+            return args[0].to("meta")
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,172 @@
+"""The trainers' formats: a row for each, that the command line, the plugin and the report share.
+
+To add one, add a row to `FORMATS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan.plan import Plan
+from lokr_weighting.targets.lycoris.config import LycorisConfig, config_of, write_config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lokr_weighting.targets.lycoris.readback import Readback
+
+MOST = 3  # differences that a message lists
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan in a trainer's format.
+
+    Attributes:
+        read_back: what the trainer's own library makes of it, in a sentence; None where it was not
+            asked.
+        write: writes it to a path.
+    """
+
+    read_back: str | None
+    write: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A trainer's format.
+
+    Attributes:
+        name: what it is called in options.
+        description: what it is, in a few words.
+        output: where it is written by default.
+        is_folder: whether that is a folder.
+        takes_template: whether a user's own LyCORIS configuration may be its template.
+        prepare: from a plan, the model (None: not to be read back) and a template.
+    """
+
+    name: str
+    description: str
+    output: str
+    is_folder: bool
+    takes_template: bool
+    prepare: "Callable[[Plan, nn.Module | None, LycorisConfig | None], Prepared]"
+
+
+class NotExact(LokrWeightingError):  # noqa: N818  it says what the network is
+    """The trainer's library would not train the plan.
+
+    Attributes:
+        readback: what it makes of every module.
+        differences: where that is not the plan, in sentences.
+    """
+
+    def __init__(self, readback: "Readback", differences: list[str]) -> None:
+        self.readback, self.differences = readback, differences
+        why = differences or [f"{part}: {reason}" for part, reason in readback.faults.items()]
+        super().__init__(f"LyCORIS {_lycoris_version()} would not train this plan: {listed(why)}")
+
+
+def as_planned(library: str, version: str, modules: int, parameters: int) -> str:
+    """What is said of a network that is the plan's."""
+    return (
+        f"{library} {version} makes all {modules} modules as planned "
+        f"({parameters:,} trainable parameters)"
+    )
+
+
+def listed(texts: list[str]) -> str:
+    """The first few of many sentences."""
+    more = f"; and {len(texts) - MOST} more" if len(texts) > MOST else ""
+    return "; ".join(texts[:MOST]) + more
+
+
+def _lycoris_version() -> str:
+    return metadata.version("lycoris-lora")
+
+
+def _lycoris(
+    plan: Plan, transformer: "nn.Module | None", template: LycorisConfig | None
+) -> Prepared:
+    config = config_of(plan, template)
+    said = None
+    if transformer is not None:
+        from lokr_weighting.targets.lycoris.readback import read_back
+        from lokr_weighting.targets.tensors import differences_from_plan
+
+        readback = read_back(transformer, config)
+        differences = differences_from_plan(plan, readback.made)
+        if not readback.exact or differences:
+            raise NotExact(readback, differences)
+        made = len(readback.modules), readback.made_parameters
+        said = f"{as_planned('LyCORIS', _lycoris_version(), *made)}."
+    return Prepared(said, lambda path: write_config(path, config))
+
+
+def _peft(plan: Plan, transformer: "nn.Module | None", _: LycorisConfig | None) -> Prepared:
+    from lokr_weighting.targets import peft
+
+    said = None
+    if transformer is not None:
+        names = peft.adapter_names(wrapped := peft.get_peft_model(transformer, plan))
+        made = len(plan.linears), _trainable(wrapped)
+        said = (
+            f"{as_planned('peft', metadata.version('peft'), *made)} in {len(names)} adapters: "
+            f"{', '.join(names)}."
+        )
+    return Prepared(said, lambda path: peft.write_configs(plan, path, plan.model))
+
+
+def _lora(plan: Plan, transformer: "nn.Module | None", _: LycorisConfig | None) -> Prepared:
+    from peft import get_peft_model
+
+    from lokr_weighting.targets.lora import lora_config, write_lora_config
+
+    said = None
+    if transformer is not None:
+        wrapped = get_peft_model(transformer, lora_config(plan))  # pyright: ignore[reportArgumentType]
+        said = (
+            f"peft {metadata.version('peft')} makes {_trainable(wrapped):,} trainable parameters "
+            f"of the plan's {plan.parameters:,} as LoRA; the table's splits are the LoKr's."
+        )
+    return Prepared(said, lambda path: write_lora_config(plan, path, plan.model))
+
+
+def _trainable(model: "nn.Module") -> int:
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
+LYCORIS = Format(
+    "lycoris",
+    "one configuration file",
+    output="peft_config.json",
+    is_folder=False,
+    takes_template=True,
+    prepare=_lycoris,
+)
+FORMATS = {
+    row.name: row
+    for row in (
+        LYCORIS,
+        Format(
+            "peft",
+            "stock LoKr adapters' configurations",
+            output="adapter",
+            is_folder=True,
+            takes_template=False,
+            prepare=_peft,
+        ),
+        Format(
+            "lora",
+            "one stock LoRA configuration with the plan's parameters",
+            output="adapter",
+            is_folder=True,
+            takes_template=False,
+            prepare=_lora,
+        ),
+    )
+}
+"""A format's name -> the format."""
