@@ -74,6 +74,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve handwritten digits with captions: what the digits model was trained on."""
+    from tests.inputs import write_digits
+
+    return write_digits(tmp_path_factory.mktemp("digits"), count=12)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run of the command line did."""

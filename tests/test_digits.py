@@ -10,8 +10,7 @@ from diffusers import StableDiffusion3Pipeline
 
 from lokr_weighting.models.known import shipped_pipeline
 from tests.conftest import Run
-
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+from tests.inputs import SCRIPTS
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.targets.conversion import peft_to_lycoris
 from lokr_weighting.targets.peft.layout import saved_names
 from tests.conftest import Run, random_heatmaps
+from tests.inputs import write_digits
 from tests.tiny_pipelines import build
 
 ROOT = Path(__file__).parent.parent
@@ -39,9 +40,7 @@ def test_lycoris_examples_are_current(
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Inverted digits, which the digits model has not seen."""
-    script = [sys.executable, str(ROOT / "scripts" / "digits_images.py"), str(tmp_path / "images")]
-    subprocess.run([*script, "--count", "24", "--invert"], check=True)
-    return tmp_path / "images"
+    return write_digits(tmp_path / "images", 24, "--invert")
 
 
 def train(folder: Path, images: Path, model: str, *options: object) -> str:

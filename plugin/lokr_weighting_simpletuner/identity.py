@@ -68,7 +68,7 @@ def _datasets(config: Any) -> dict[str, dict[str, Any]]:
     from simpletuner.helpers.prompts import PromptHandler
     from simpletuner.helpers.training.state_tracker import StateTracker
 
-    found = {}
+    described = {}
     for name, backend in StateTracker.get_data_backends().items():
         if "train_dataloader" not in backend:
             continue
@@ -86,13 +86,13 @@ def _datasets(config: Any) -> dict[str, dict[str, Any]]:
             caption_strategy=strategy,
             disable_multiline_split=settings.get("disable_multiline_split", False),
         )
-        found[name] = {
+        described[name] = {
             "settings": settings,
             "images": backend["metadata_backend"].get_metadata(),
             "captions": captions,
             "without caption": missing,
         }
-    return found
+    return described
 
 
 def _digest(data: Any) -> str:

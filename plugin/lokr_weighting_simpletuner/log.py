@@ -11,6 +11,6 @@ def logger() -> logging.Logger:
     from simpletuner.helpers.logging import get_logger
     from simpletuner.helpers.training.multi_process import should_log
 
-    found = get_logger("LokrWeighting", propagate=True)
-    found.setLevel(os.environ.get("SIMPLETUNER_LOG_LEVEL", "INFO") if should_log() else "ERROR")
-    return found
+    own = get_logger("LokrWeighting", propagate=True)
+    own.setLevel(os.environ.get("SIMPLETUNER_LOG_LEVEL", "INFO") if should_log() else "ERROR")
+    return own

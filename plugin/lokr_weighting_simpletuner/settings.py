@@ -78,10 +78,10 @@ class Settings(BaseModel):
         Raises:
             LokrWeightingError: the file is missing, or a setting in it makes no sense.
         """
-        found = read_json(Path(self.recipe)) if self.recipe else {}
+        data = read_json(Path(self.recipe)) if self.recipe else {}
         given = {"max_factor": self.max_factor, "tokens": self.tokens}
-        found |= {name: value for name, value in given.items() if value is not None}
-        return checked(Recipe, found, self.recipe or "recipe")
+        data |= {name: value for name, value in given.items() if value is not None}
+        return checked(Recipe, data, self.recipe or "recipe")
 
 
 def read_settings(config: Any, arguments: Sequence[str] = ()) -> Settings:

@@ -12,44 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lokr_weighting import Job, LokrWeightingError, Recipe, Stop, calibrate, calibrate_folder
-from lokr_weighting.models.loading import load_pipeline
-from lokr_weighting.models.table import family_files
+from lokr_weighting import LokrWeightingError, Recipe, Stop, calibrate, calibrate_folder
 from lokr_weighting.records.store import NOT_FINITE, RECORDS, SIMILARITY, read_calibration
 from lokr_weighting.studies.similarity import similarity_of
-from tests import tiny_pipelines
-from tests.conftest import Run
+from tests.inputs import SHORT, command, job, records_in
 from tests.tiny_models import model_and_inputs
-
-SHORT = Stop(samples=20)
-
-
-def job(pipeline: Path, images: Path, **options: object) -> Job:
-    return Job(str(pipeline), images, resolution=64, **options)  # type: ignore[arg-type]
-
-
-def records(folder: Path) -> bytes:
-    return (folder / RECORDS).read_bytes()
-
-
-@pytest.mark.parametrize("kind", tiny_pipelines.KINDS)
-def test_generate_writes_a_configuration_that_verifies_exact(
-    kind: str,
-    pipelines: Callable[[str], Path],
-    images: Path,
-    cli: Callable[..., Run],
-    tmp_path: Path,
-) -> None:
-    arguments = ("--model", pipelines(kind), "--data", images, "--resolution", 64, "--samples", 20)
-    run = cli("generate", *arguments)
-    assert run.code == 0, run.err
-    assert "modules as planned" in run.out
-    assert "±" in run.out  # standard errors are in the table
-    assert cli("verify", "peft_config.json", "--model", pipelines(kind)).code == 0
-    first = records(tmp_path / "peft_config.calibration")
-    again = cli("generate", *arguments, "--budget", "uniform:4")
-    assert again.code == 0
-    assert records(tmp_path / "peft_config.calibration") == first  # the calibration was reused
 
 
 def test_the_same_job_twice_gives_the_same_records(
@@ -57,9 +24,9 @@ def test_the_same_job_twice_gives_the_same_records(
 ) -> None:
     for name in ("a", "b"):
         calibrate_folder(job(pipelines("flux"), images), tmp_path / name, stop=SHORT)
-    assert records(tmp_path / "a") == records(tmp_path / "b")
+    assert records_in(tmp_path / "a") == records_in(tmp_path / "b")
     calibrate_folder(job(pipelines("flux"), images, seed=1), tmp_path / "c", stop=SHORT)
-    assert records(tmp_path / "c") != records(tmp_path / "a")
+    assert records_in(tmp_path / "c") != records_in(tmp_path / "a")
 
 
 def test_the_studys_own_loader_reads_the_records(
@@ -81,12 +48,6 @@ def test_the_studys_own_loader_reads_the_records(
     assert counts[1, :, 5].sum() == 0
 
 
-def command(pipeline: Path, images: Path, output: Path, samples: int) -> list[str]:
-    arguments = ["--model", pipeline, "--data", images, "--output", output, "--similarity"]
-    arguments += ["--resolution", 64, "--samples", samples]
-    return ["-m", "lokr_weighting", "calibrate", *map(str, arguments)]
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_the_records_are_bit_identical(
     pipelines: Callable[[str], Path], images: Path, tmp_path: Path
@@ -95,42 +56,21 @@ def test_killed_and_resumed_the_records_are_bit_identical(
     subprocess.run([sys.executable, *command(pipelines("sd3"), images, whole, 200)], check=True)
     process = subprocess.Popen([sys.executable, *command(pipelines("sd3"), images, killed, 200)])
     deadline = time.monotonic() + 120
-    while not (killed / RECORDS).exists() or records(killed).count(b"\n") < 7:
+    while not (killed / RECORDS).exists() or records_in(killed).count(b"\n") < 7:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 7 <= records(killed).count(b"\n") < 200
+    assert 7 <= records_in(killed).count(b"\n") < 200
     assert not (killed / "calibration.json").exists()
     this = job(pipelines("sd3"), images)
     calibrate_folder(this, killed, stop=Stop(samples=200), similarity=True)
-    assert records(killed) == records(whole)
+    assert records_in(killed) == records_in(whole)
     assert (killed / SIMILARITY).read_bytes() == (whole / SIMILARITY).read_bytes()
     assert (
         read_calibration(killed).heatmaps().identity == read_calibration(whole).heatmaps().identity
     )
-
-
-@pytest.mark.slow
-def test_interrupted_it_says_how_to_resume(
-    pipelines: Callable[[str], Path], images: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "c"
-    process = subprocess.Popen(
-        [sys.executable, *command(pipelines("sd3"), images, output, 2000)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (output / RECORDS).exists() or records(output).count(b"\n") < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "resume with: lokr-weighting calibrate" in errors
-    assert "Traceback" not in errors
 
 
 @pytest.mark.slow
@@ -145,7 +85,7 @@ def test_two_processes_measure_what_one_does(
         [sys.executable, *launch, *command(pipelines("auraflow"), images, two, 30)], check=True
     )
     assert json.loads((two / "calibration.json").read_text())["processes"] == 2
-    assert records(two) == records(one)
+    assert records_in(two) == records_in(one)
     assert (two / SIMILARITY).read_bytes() == (one / SIMILARITY).read_bytes()
 
 
@@ -177,10 +117,10 @@ def test_a_calibration_goes_on_where_another_recipe_needs_more(
     easy = Recipe(max_factor=1, other_multiplier=1, critical="off")
     first, _ = calibrate_folder(this, tmp_path / "c", easy, stop=Stop(per_bin=2, most=40))
     assert len(first.records) == 20
-    before = records(tmp_path / "c")
+    before = records_in(tmp_path / "c")
     more, _ = calibrate_folder(this, tmp_path / "c", stop=Stop(per_bin=2, most=30, share=1.1))
     assert len(more.records) == 30
-    assert records(tmp_path / "c").startswith(before)
+    assert records_in(tmp_path / "c").startswith(before)
 
 
 def test_another_model_or_dataset_is_refused(
@@ -274,31 +214,6 @@ def test_half_precision_and_buckets_are_settings(
     assert np.isfinite(calibration.heatmaps().image).all()
 
 
-@pytest.mark.parametrize("kind", tiny_pipelines.KINDS)
-def test_the_transformer_runs_once_at_exactly_the_timestep(
-    kind: str, pipelines: Callable[[str], Path], images: Path, tmp_path: Path
-) -> None:
-    """In the family's own unit; Flux and AuraFlow count to 1, SD3 to 1000."""
-    from lokr_weighting.measure import runner
-
-    seen: list[float] = []
-    load = runner.load_pipeline
-
-    def watched(*arguments: object, **options: object) -> object:
-        pipeline = load(*arguments, **options)  # type: ignore[arg-type]
-        pipeline.transformer.register_forward_pre_hook(
-            lambda _, __, kwargs: seen.append(kwargs["timestep"].item()), with_kwargs=True
-        )
-        return pipeline
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "load_pipeline", watched)
-        calibration, _ = calibrate_folder(job(pipelines(kind), images), tmp_path / "c", stop=SHORT)
-    unit = 1000 if kind.startswith("sd3") else 1
-    expected = [record.timestep * unit for record in calibration.records]
-    np.testing.assert_allclose(seen, expected, rtol=1e-5)
-
-
 def test_a_loop_of_ones_own_is_calibrated_without_changing_the_model() -> None:
     model, inputs = model_and_inputs("sd3")
     model.train()
@@ -331,50 +246,3 @@ def test_a_loop_of_ones_own_is_calibrated_without_changing_the_model() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(LokrWeightingError, match="no more batches"):
         calibrate(model, [], forward, stop=SHORT)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--model", "nothing/here", "--data", "images"], "no pipeline could be had from the hub"),
-        (["--model", "images", "--data", "images"], "no model_index.json"),
-        (["--model", "model", "--data", "nowhere"], "nowhere: there is no such folder"),
-        (["--model", "model", "--data", "empty"], "empty"),
-        (["--model", "model", "--data", "images", "--samples", "5"], "need at least 20"),
-        (["--model", "model", "--data", "images", "--dtype", "int8"], "dtype = 'int8'"),
-        (["--model", "model", "--data", "images", "--resolution", "50"], "multiple of 16"),
-        (["--model", "model", "--data", "images", "--set", "bins=x"], "bins = 'x'"),
-        (["--model", "model", "--data", "images", "--budget", "1"], "at least"),
-    ],
-)
-def test_a_mistake_is_one_clear_line(
-    arguments: list[str],
-    message: str,
-    pipelines: Callable[[str], Path],
-    images: Path,
-    cli: Callable[..., Run],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    (tmp_path / "model").symlink_to(pipelines("flux"))
-    (tmp_path / "images").symlink_to(images)
-    (tmp_path / "empty").mkdir()
-    run = cli("generate", *arguments)
-    assert run.code == 2
-    errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in run.err
-    assert not (tmp_path / "peft_config.json").exists()
-
-
-def test_every_pipeline_that_can_be_run_is_loaded_unshifted(
-    pipelines: Callable[[str], Path],
-) -> None:
-    names = [name for file in family_files() for name in file.pipelines]
-    for kind in tiny_pipelines.KINDS:
-        pipeline = load_pipeline(pipelines(kind), torch.float32)
-        assert type(pipeline).__name__ in names
-        assert pipeline.scheduler.config.shift == 1.0
-        assert not pipeline.scheduler.config.use_dynamic_shifting

@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lokr_weighting import LokrWeightingError, read_calibration
 from lokr_weighting.records import NotFinite, Record
-from lokr_weighting.records.store import RECORDS, CalibrationStore
+from lokr_weighting.records.pairs import Pairs
+from lokr_weighting.records.store import RECORDS, SIMILARITY, CalibrationStore
 
 SETTINGS = {"model": "m", "weights": "w1", "data": "d1", "seed": 0, "bins": 10}
 
@@ -76,3 +78,25 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         file.write(json.dumps({"timestep": 2}) + "\n")
     with pytest.raises(LokrWeightingError, match=r"records\.jsonl:2: timestep = 2"):
         store.read()
+
+
+def test_a_folder_that_was_refused_is_free_for_others(tmp_path: Path) -> None:
+    CalibrationStore(tmp_path, SETTINGS).close()
+    with pytest.raises(LokrWeightingError) as error:
+        CalibrationStore(tmp_path, SETTINGS | {"seed": 1})
+    CalibrationStore(tmp_path, SETTINGS).close()  # while the error is still held
+    assert "seed" in str(error.value)
+
+
+def test_pairs_of_a_sample_whose_record_was_lost_are_not_written_twice(tmp_path: Path) -> None:
+    """Killed between the two files: similarity.jsonl is one line ahead of records.jsonl."""
+    pairs = Pairs(np.array([0.5]), np.array([0.25]))
+    first, second = (record(i).with_pairs(pairs) for i in range(2))
+    store = CalibrationStore(tmp_path, SETTINGS)
+    store.append([first, second])
+    whole = {name: (tmp_path / name).read_bytes() for name in (RECORDS, SIMILARITY)}
+    lines = whole[RECORDS].splitlines(keepends=True)
+    (tmp_path / RECORDS).write_bytes(lines[0] + lines[1][:9])
+    assert [each.sample for each in store.read()] == [0]
+    store.append([second])
+    assert {name: (tmp_path / name).read_bytes() for name in (RECORDS, SIMILARITY)} == whole

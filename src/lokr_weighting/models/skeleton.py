@@ -76,15 +76,15 @@ def skeleton_of(model: "nn.Module | Skeleton") -> Skeleton:
     for name, module in reversed(list(model.named_modules())):
         # a module comes after the one around it, so its own are complete by now
         inside = dict(reversed(children.pop(name, {}).items()))
-        found = _without_children(module, inside)
+        skeleton = _skeleton(module, inside)
         if not name:
-            return found
+            return skeleton
         parent, _, own = name.rpartition(".")
-        children.setdefault(parent, {})[own] = found
+        children.setdefault(parent, {})[own] = skeleton
     raise AssertionError("named_modules begins with the model itself")
 
 
-def _without_children(module: "nn.Module", children: dict[str, Skeleton]) -> Skeleton:
+def _skeleton(module: "nn.Module", children: dict[str, Skeleton]) -> Skeleton:
     from torch import nn
 
     name, library = class_of(module)

@@ -1,6 +1,7 @@
 """The trainers' formats: a row for each, that the command line, the plugin and the report share.
 
-To add one, add a row to `FORMATS`.
+To add one, add a row to `FORMATS`. What a format needs is imported when it is prepared, so that the
+command line can name the formats at once.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.plan.plan import Plan
-from lokr_weighting.targets.lycoris.config import LycorisConfig, config_of, write_config
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from lokr_weighting.plan.plan import Plan
+    from lokr_weighting.targets.lycoris.config import LycorisConfig
     from lokr_weighting.targets.lycoris.readback import Readback
 
 MOST = 3  # differences that a message lists
@@ -89,8 +90,10 @@ def _lycoris_version() -> str:
 
 
 def _lycoris(
-    plan: Plan, transformer: "nn.Module | None", template: LycorisConfig | None
+    plan: "Plan", transformer: "nn.Module | None", template: "LycorisConfig | None"
 ) -> Prepared:
+    from lokr_weighting.targets.lycoris.config import config_of, write_config
+
     config = config_of(plan, template)
     said = None
     if transformer is not None:
@@ -106,7 +109,7 @@ def _lycoris(
     return Prepared(said, lambda path: write_config(path, config))
 
 
-def _peft(plan: Plan, transformer: "nn.Module | None", _: LycorisConfig | None) -> Prepared:
+def _peft(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | None") -> Prepared:
     from lokr_weighting.targets import peft
 
     said = None
@@ -120,7 +123,7 @@ def _peft(plan: Plan, transformer: "nn.Module | None", _: LycorisConfig | None) 
     return Prepared(said, lambda path: peft.write_configs(plan, path, plan.model))
 
 
-def _lora(plan: Plan, transformer: "nn.Module | None", _: LycorisConfig | None) -> Prepared:
+def _lora(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | None") -> Prepared:
     from peft import get_peft_model
 
     from lokr_weighting.targets.lora import lora_config, write_lora_config

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Run
+from tests.inputs import write_digits
 
 Cli = Callable[..., Run]
-SCRIPT = Path(__file__).parents[3] / "scripts" / "digits_images.py"
 FIGURES = {"streams", "combined", "factors", "contributions"}
 
 
@@ -68,9 +68,8 @@ def test_a_mistake_is_one_clear_line(
 def calibrations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The digits model on digits, with two seeds, and on inverted digits."""
     root = tmp_path_factory.mktemp("digits")
-    for name, options in {"digits": [], "inverted": ["--invert"]}.items():
-        command = [sys.executable, str(SCRIPT), str(root / f"{name}_images"), "--count", "40"]
-        subprocess.run([*command, *options], check=True)
+    write_digits(root / "digits_images", 40)
+    write_digits(root / "inverted_images", 40, "--invert")
     found = {}
     for name, images, seed in (
         ("first", "digits", "0"),

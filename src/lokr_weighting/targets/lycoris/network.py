@@ -89,11 +89,16 @@ def _quiet_lycoris() -> Iterator[None]:
 
 
 class _StayOnMeta(TorchFunctionMode):
-    """DoRA and full modules copy weights to the CPU to read them: hand out shapes instead."""
+    """Hands out shapes where LyCORIS reads weights, and its own numbers where it reckons with them.
+
+    DoRA and full modules copy weights to the CPU; LoKr multiplies a convolution's sides as a tensor.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is torch.Tensor.cpu:
             return args[0].to("meta")
+        if func is torch.tensor:
+            return func(*args, **{"device": "cpu", **(kwargs or {})})
         return func(*args, **(kwargs or {}))

@@ -1,0 +1,80 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lokr_weighting import LokrWeightingError, register_family
+from lokr_weighting.files import checked
+from lokr_weighting.models import table
+from lokr_weighting.models.blocks import block_names
+from lokr_weighting.models.family import BlockList, Family
+from lokr_weighting.models.known import empty_transformer
+from lokr_weighting.models.skeleton import skeleton_of
+from lokr_weighting.models.table import (
+    FamilyFile,
+    checkpoints,
+    family_files,
+    family_of,
+    pipeline_call,
+)
+
+
+def test_a_model_of_no_known_family_is_answered_with_its_module_lists() -> None:
+    from diffusers import PixArtTransformer2DModel
+
+    with torch.device("meta"):
+        model = PixArtTransformer2DModel(num_layers=2, num_attention_heads=2, attention_head_dim=8)
+    with pytest.raises(
+        LokrWeightingError, match=r"transformer_blocks \(2 x BasicTransformerBlock\)"
+    ):
+        block_names(model)
+
+
+def test_every_familys_file_is_read_and_its_rows_are_of_the_classes_own_libraries() -> None:
+    for file in family_files():
+        assert file.simpletuner is not None
+        own, everywhere = file.rows
+        assert (own.library, everywhere.library) == ("simpletuner", None)
+        assert [blocks.path for blocks in own.lists] == [blocks.path for blocks in everywhere.lists]
+        assert file.checkpoints
+        assert file.pipelines
+    assert {"sd3.5-large", "flux.1-dev", "auraflow-v0.3"} <= set(checkpoints())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clases": []}, r"mine\.json: unknown key 'clases'"),
+        ({"lists": [{"path": "blocks", "base": [], "stream": {}}]}, r"lists\.0\.stream"),
+        ({"lists": [{"path": "b", "base": [], "streams": {"joined": "both"}}]}, "joined = 'both'"),
+        ({"pipelines": {"P": {"encode": {}}}}, r"'pipelines\.P\.returned' is missing"),
+    ],
+)
+def test_a_fault_in_a_familys_file_is_named(change: dict[str, Any], message: str) -> None:
+    data = {"name": "mine", "classes": ["Mine"], "lists": []} | change
+    with pytest.raises(LokrWeightingError, match=message):
+        checked(FamilyFile, data, "mine.json")
+
+
+def test_simpletuners_classes_of_the_same_name_are_known_without_the_plugin() -> None:
+    flux = skeleton_of(empty_transformer("flux.1-dev"))
+    own = replace(flux, library="simpletuner")
+    assert family_of(flux).lists[1].streams.joined is None
+    assert family_of(own).lists[1].streams.joined == "text first"
+    assert family_of(own).library == "simpletuner"
+
+
+def test_a_registered_family_goes_before_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "REGISTERED", [])
+    flux = skeleton_of(empty_transformer("flux.1-dev"))
+    mine = Family("mine", ("FluxTransformer2DModel",), (BlockList("transformer_blocks", ()),))
+    register_family(mine)
+    assert family_of(flux) is mine
+    assert len(block_names(flux)) == 19
+
+
+def test_a_pipeline_that_is_not_known_is_answered_with_those_that_are() -> None:
+    assert pipeline_call("FluxPipeline").packed
+    with pytest.raises(LokrWeightingError, match=r"\(AuraFlowPipeline, FluxPipeline, Stable"):
+        pipeline_call("WanPipeline")

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lokr_weighting import LokrWeightingError
+from lokr_weighting.studies.ablation import (
+    Ablation,
+    Change,
+    read_ablation,
+    write_ablation,
+)
+from lokr_weighting.studies.strategies import Strategy
+
+
+def made_up(damage: list[float], image: list[float], text: list[float]) -> Ablation:
+    """An ablation in which skipping block i costs damage[i]."""
+    nothing = np.zeros(10)
+    changes = [
+        Change(Strategy("skip", "blocks", i, i), cost, 0.1, nothing, nothing)
+        for i, cost in enumerate(damage)
+    ]
+    names = tuple(f"blocks.{i}" for i in range(len(damage)))
+    return Ablation("made up", 20, names, 1.0, tuple(changes), np.array(image), np.array(text))
+
+
+def test_a_file_reads_back_as_it_was(tmp_path: Path) -> None:
+    written = made_up([1.0, 2.0], [0.1, 0.2], [0.3, np.nan])
+    write_ablation(tmp_path / "ablation.json", written)
+    found = read_ablation(tmp_path / "ablation.json")
+    assert found.as_json() == written.as_json()
+    assert [each.strategy for each in found.changes] == [each.strategy for each in written.changes]
+    (tmp_path / "other.json").write_text('{"loss": 1}')
+    with pytest.raises(LokrWeightingError, match="key 'model' is missing"):
+        read_ablation(tmp_path / "other.json")

@@ -1,0 +1,33 @@
+"""Processes that act as one, here one alone; two are started by the tests of their commands."""
+
+import pytest
+from accelerate import PartialState
+
+from lokr_weighting import LokrWeightingError
+from lokr_weighting.processes import from_main, in_order, raise_together, tried
+
+
+@pytest.fixture(autouse=True)
+def joined() -> None:
+    PartialState(cpu=True)
+
+
+def test_what_the_first_process_finds_is_what_all_get() -> None:
+    assert from_main(True, lambda a, b: a + b, 2, 3) == 5
+
+
+def test_an_error_is_heard_of_before_it_is_raised() -> None:
+    def fail() -> None:
+        raise LokrWeightingError("no")
+
+    result, error = tried(fail)
+    assert result is None
+    with pytest.raises(LokrWeightingError, match=r"^no$"):
+        raise_together(error)
+    with pytest.raises(LokrWeightingError, match=r"^no$"):
+        from_main(True, fail)
+    raise_together(None)
+
+
+def test_results_are_put_in_the_order_of_their_numbers() -> None:
+    assert in_order([(2, "c"), (0, "a"), (1, "b")]) == ["a", "b", "c"]
