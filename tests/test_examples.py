@@ -19,7 +19,6 @@ from lokr_weighting.targets.conversion import peft_to_lycoris
 from lokr_weighting.targets.peft.layout import saved_names
 from tests.conftest import Run, random_heatmaps
 from tests.inputs import write_digits
-from tests.tiny_pipelines import build
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "example_configs" / "lycoris"
@@ -80,9 +79,10 @@ def test_the_training_script_learns_resumes_and_draws_on_the_digits_model(
 
 
 @pytest.mark.slow
-def test_the_training_script_measures_and_trains_flux(tmp_path: Path, images: Path) -> None:
-    build("flux", tmp_path / "flux")
-    said = train(tmp_path, images, "flux", "--steps", 2, "--budget", "uniform:4")
+def test_the_training_script_measures_and_trains_flux(
+    tmp_path: Path, images: Path, pipelines: Callable[[str], Path]
+) -> None:
+    said = train(tmp_path, images, str(pipelines("flux")), "--steps", 2, "--budget", "uniform:4")
     assert "2/2" in said
     plan = read_plan(tmp_path / "out" / "plan.json")
     assert plan.budget == "uniform:4"

@@ -1,7 +1,7 @@
 """The tiny pipelines load, draw, and take one step at a noise level of the caller's choice."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(kind, tmp_path_factory.mktemp(kind))
+def folder(kind: str, pipelines: Callable[[str], Path]) -> Path:
+    return pipelines(kind)
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Any:

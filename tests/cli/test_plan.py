@@ -115,6 +115,8 @@ def test_without_read_back_the_same_files_are_written_and_it_says_so(
     assert "Not read back (--no-read-back)" in again.out
     assert "makes all" not in again.out
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+    assert cli(*planned, "--no-read-back", "--json").json["read_back"] is None
+    assert "as planned" in cli(*planned, "--json").json["read_back"]
 
 
 def test_a_plan_without_read_back_needs_no_torch(tmp_path: Path) -> None:

@@ -10,37 +10,36 @@ import torch
 from lokr_weighting import LokrWeightingError, Probe
 from lokr_weighting.data.encoding import Encoder
 from lokr_weighting.data.samples import draw
-from lokr_weighting.measure.job import Job
 from lokr_weighting.models.blocks import block_names
-from lokr_weighting.models.known import empty_transformer
+from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import load_pipeline
 from lokr_weighting.studies.ablate import ablate_folder, standard_strategies
 from lokr_weighting.studies.strategies import Strategy
-from tests.tiny_pipelines import KINDS, build
+from tests.inputs import job
+from tests.tiny_pipelines import KINDS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_family_runs_every_strategy(kind: str, tmp_path: Path, digits: Path) -> None:
-    build(kind, tmp_path / kind)
-    strategies = standard_strategies(block_names(empty_transformer(str(tmp_path / kind))))
+def test_every_family_runs_every_strategy(
+    kind: str, pipelines: Callable[[str], Path], digits: Path
+) -> None:
+    strategies = standard_strategies(block_names(load_skeleton(str(pipelines(kind)))))
     if kind == "auraflow":
         strategies = [each for each in strategies if each.last > each.first][:4]
-    found = ablate_folder(
-        Job(str(tmp_path / kind), digits, resolution=64), strategies, samples=20, device="cpu"
-    )
+    found = ablate_folder(job(pipelines(kind), digits), strategies, samples=20, device="cpu")
     assert [each.strategy for each in found.changes] == strategies
     assert np.isfinite([each.change for each in found.changes]).all()
     assert all(each.error > 0 for each in found.changes)
     assert found.loss > 0
 
 
-def test_the_loss_is_the_flow_matching_loss(tmp_path: Path, digits: Path) -> None:
+def test_the_loss_is_the_flow_matching_loss(pipelines: Callable[[str], Path], digits: Path) -> None:
     """Against the transformer called by hand, on Stable Diffusion 3."""
     from lokr_weighting.data.images import open_image, to_array
     from lokr_weighting.measure.forward import PipelineForward
 
-    pipeline = load_pipeline(build("sd3", tmp_path / "sd3"), torch.float32)
+    pipeline = load_pipeline(pipelines("sd3"), torch.float32)
     encoder = Encoder(pipeline, torch.device("cpu"))
     encoder.encode_image(0, torch.from_numpy(to_array(open_image(next(digits.glob("*.png"))))))
     encoder.encode_caption("a digit")
@@ -62,15 +61,16 @@ def test_the_loss_is_the_flow_matching_loss(tmp_path: Path, digits: Path) -> Non
     assert found == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_too_few_samples_and_impossible_orders_are_refused(tmp_path: Path, digits: Path) -> None:
-    build("sd3", tmp_path / "sd3")
-    job = Job(str(tmp_path / "sd3"), digits, resolution=64)
+def test_too_few_samples_and_impossible_orders_are_refused(
+    pipelines: Callable[[str], Path], digits: Path
+) -> None:
+    this = job(pipelines("sd3"), digits)
     with pytest.raises(LokrWeightingError, match="at least 20"):
-        ablate_folder(job, samples=10, device="cpu")
+        ablate_folder(this, samples=10, device="cpu")
     # the last block hands no text on to the one that would come after it
     backwards = [Strategy("reverse", "transformer_blocks", 0, 5)]
     with pytest.raises(LokrWeightingError, match="cannot be run like this"):
-        ablate_folder(job, backwards, samples=20, device="cpu")
+        ablate_folder(this, backwards, samples=20, device="cpu")
 
 
 @pytest.mark.slow

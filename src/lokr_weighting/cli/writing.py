@@ -86,7 +86,8 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
     write_plan(goal.plan_file, plan)
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
-        options.print_json(plan.model_dump(mode="json") | {"files": files})
+        data = plan.model_dump(mode="json") | {"read_back": prepared.read_back, "files": files}
+        options.print_json(data)
         return
     from lokr_weighting.show.console import console
     from lokr_weighting.show.plan_tables import plan_table
@@ -94,7 +95,7 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
     out = console()
     out.print(plan_table(plan))
     if prepared.read_back is None:
-        out.print("Not read back (--no-read-back): what the trainer's library makes of it is open.")
+        out.print("Not read back (--no-read-back): the trainer's library was not asked.")
     else:
         out.print(f"Read back: {prepared.read_back}", markup=False)
     out.print(f"Wrote {goal.path} and {goal.plan_file}", soft_wrap=True, markup=False)

@@ -91,7 +91,7 @@ def _quiet_lycoris() -> Iterator[None]:
 class _StayOnMeta(TorchFunctionMode):
     """Hands out shapes where LyCORIS reads weights, and its own numbers where it reckons with them.
 
-    DoRA and full modules copy weights to the CPU; LoKr multiplies a convolution's sides as a tensor.
+    DoRA and full modules copy weights to the CPU; LoKr multiplies a kernel's sides as a tensor.
     """
 
     def __torch_function__(

@@ -147,6 +147,8 @@ def _made_alone(
     for module, entry in wanted:
         kinds.append(repr((type(module), module.extra_repr(), sorted(entry.items()))))
         first.setdefault(kinds[-1], (module, entry))
+    if not first:
+        return []
     numbers = {kind: str(number) for number, kind in enumerate(first)}
     preset = {
         "enable_conv": True,
