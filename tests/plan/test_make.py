@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from lokr_weighting import (
@@ -9,6 +10,7 @@ from lokr_weighting import (
 )
 from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.plan import parameters_without_critical
+from lokr_weighting.plan.splits import split_of
 from tests.conftest import random_heatmaps
 
 
@@ -63,3 +65,32 @@ def test_a_measurement_of_another_model_is_refused() -> None:
     named = type(heatmaps)(heatmaps.image, heatmaps.text, blocks=("layers.0", *"b" * 23))
     with pytest.raises(LokrWeightingError, match=r"block layers\.0 is transformer_blocks\.0"):
         make_plan(named, "sd3.5-medium")
+
+
+def test_strength_0_is_uniform_and_1_the_recipe_under_one_budget() -> None:
+    measured = load_reference("sd3.5-large")
+    uniform = make_plan(measured, "sd3.5-large", Recipe(strength=0), budget="uniform:6")
+    for linear in uniform.linears:
+        assert linear.split == split_of(linear.out_features, linear.in_features, 6)
+    own = make_plan(measured, "sd3.5-large", budget="100M")
+    assert make_plan(measured, "sd3.5-large", Recipe(strength=1), budget="100M") == own
+    mild = make_plan(measured, "sd3.5-large", Recipe(strength=0.5), budget="100M")
+    assert mild.parameters_of(*mild.critical) < own.parameters_of(*own.critical)
+
+
+def test_a_milder_strength_without_a_budget_is_refused() -> None:
+    with pytest.raises(LokrWeightingError, match=r"strength = 0\.5: .* give a budget"):
+        make_plan(load_reference("sd3.5-large"), "sd3.5-large", Recipe(strength=0.5))
+
+
+def test_given_contributions_take_the_measurements_place() -> None:
+    shares = np.linspace(0, 1, 38)
+    plan = make_plan(load_reference("sd3.5-large"), "sd3.5-large", contributions=shares)
+    assert [block.contribution for block in plan.blocks] == shares.tolist()
+    assert plan.critical == ()
+    assert plan.blocks[0].factor == 12
+    assert plan.blocks[-1].factor == 1
+    by_hand = make_plan(
+        load_reference("sd3.5-large"), "sd3.5-large", Recipe(critical=(4,)), contributions=shares
+    )
+    assert by_hand.critical == (4,)

@@ -15,6 +15,7 @@ import typer
 
 from lokr_weighting.cli.ablate import ablate
 from lokr_weighting.cli.calibrate import calibrate
+from lokr_weighting.cli.compare import compare
 from lokr_weighting.cli.convert import convert
 from lokr_weighting.cli.diff import diff
 from lokr_weighting.cli.exits import USER_MISTAKE
@@ -39,6 +40,7 @@ COMMANDS = (
     diff,
     similarity,
     ablate,
+    compare,
 )
 OBJECTS_BEFORE_COLLECTING = 50_000
 

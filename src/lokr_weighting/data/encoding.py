@@ -1,12 +1,20 @@
 """Images and captions as a pipeline's latents and embeddings, each encoded once."""
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lokr_weighting.data.folder import ImageFolder, Problem
+from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
+from lokr_weighting.data.samples import Sample, crop_rng, draw
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.table import pipeline_call
+
+TEXT_LENGTH = "max_sequence_length"
+"""What diffusers' pipelines call the number of tokens that a caption is padded or cut to."""
 
 
 @dataclass
@@ -16,12 +24,14 @@ class Encoder:
     Attributes:
         pipeline: the pipeline; its VAE and text encoders are used.
         device: where they run.
+        text_tokens: how many tokens a caption is padded or cut to; None: the pipeline's own.
         latents: what was encoded, by a key of the caller's.
         embeddings: the call's arguments for each caption.
     """
 
     pipeline: Any
     device: torch.device
+    text_tokens: int | None = None
     latents: dict[Any, Tensor] = field(default_factory=dict)
     embeddings: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -40,14 +50,19 @@ class Encoder:
 
     @torch.no_grad()
     def encode_caption(self, caption: str) -> None:
-        """Encode a caption, once."""
+        """Encode a caption, once.
+
+        Raises:
+            LokrWeightingError: the pipeline's text cannot be given another length.
+        """
         if caption in self.embeddings:
             return
         for name, component in self.pipeline.components.items():
             if name.startswith("text_encoder") and component is not None:
                 component.to(self.device)
         call = pipeline_call(type(self.pipeline).__name__)
-        returned = self.pipeline.encode_prompt(prompt=caption, device=self.device, **call.encode)
+        options = {**call.encode, **self._length()}
+        returned = self.pipeline.encode_prompt(prompt=caption, device=self.device, **options)
         self.embeddings[caption] = {
             name: value.cpu()
             for name, value in zip(call.returned, returned, strict=True)
@@ -63,3 +78,85 @@ class Encoder:
                 setattr(self.pipeline, name, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _length(self) -> dict[str, int]:
+        if self.text_tokens is None:
+            return {}
+        if TEXT_LENGTH not in inspect.signature(self.pipeline.encode_prompt).parameters:
+            raise LokrWeightingError(
+                f"{type(self.pipeline).__name__} does not say how long its text is ({TEXT_LENGTH})"
+            )
+        return {TEXT_LENGTH: self.text_tokens}
+
+
+@dataclass
+class SampleEncoder:
+    """Draws samples of a folder, and encodes their crops and captions, each once.
+
+    Attributes:
+        encoder: encodes them; a crop's key is (image, crop).
+        images: the images.
+        resolution: side of a square crop in pixels.
+        buckets: crop to aspect-ratio buckets of that area instead.
+        crops: different crops of each image.
+        broken: images that turned out to be broken -> the problem.
+    """
+
+    encoder: Encoder
+    images: ImageFolder
+    resolution: int
+    buckets: bool = False
+    crops: int = 1
+    broken: dict[int, Problem] = field(default_factory=dict)
+
+    def draw(self, seed: int, index: int, bins: int) -> Sample:
+        """A sample, encoded; drawn again where its image turns out to be broken.
+
+        Args:
+            seed: decides it, and where crops lie.
+            index: its number.
+            bins: timestep bins that samples are drawn in.
+
+        Raises:
+            LokrWeightingError: too many images are broken.
+        """
+        captions = [len(item.captions) for item in self.images.items]
+        attempt = 0
+        while True:
+            sample = draw(seed, index, bins, captions, crops=self.crops, attempt=attempt)
+            if self.encode(sample.image, sample.crop, seed):
+                self.encoder.encode_caption(self.caption_of(sample))
+                return sample
+            attempt += 1
+
+    def caption_of(self, sample: Sample) -> str:
+        """A sample's caption."""
+        return self.images.items[sample.image].captions[sample.caption]
+
+    def encode(self, image: int, crop: int = 0, seed: int = 0) -> bool:
+        """Encode a crop; False where the image is broken.
+
+        Args:
+            image: the image's number.
+            crop: the crop's.
+            seed: decides where it lies.
+
+        Raises:
+            LokrWeightingError: too many images are broken.
+        """
+        if image in self.broken:
+            return False
+        if (image, crop) in self.encoder.latents:
+            return True
+        item = self.images.items[image]
+        try:
+            opened = open_image(self.images.root / item.name)
+        except BrokenImage as error:
+            self.broken[image] = Problem(item.name, str(error))
+            self.images.check(self.broken.values())
+            return False
+        multiple = self.encoder.multiple
+        size = crop_size(*opened.size, self.resolution, self.buckets, multiple)
+        cropped = random_crop(opened, size, crop_rng(seed, image, crop))
+        self.encoder.encode_image((image, crop), torch.from_numpy(to_array(cropped)))
+        return True

@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from lokr_weighting.data.encoding import Encoder
+from lokr_weighting.data.encoding import Encoder, SampleEncoder
 from lokr_weighting.data.folder import Problem
-from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.samples import Sample, crop_rng, draw
+from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.forward import PipelineForward
 from lokr_weighting.measure.job import PreparedJob
@@ -27,7 +26,6 @@ class JobRunner:
 
     Attributes:
         samples: the samples, by their numbers.
-        broken: images that turned out to be broken -> the problem.
         transformer: the model.
 
     Raises:
@@ -38,16 +36,23 @@ class JobRunner:
         self, prepared: PreparedJob, indices: Iterable[int], *, offload: Offload = "none"
     ) -> None:
         self.prepared = prepared
-        self.broken: dict[int, Problem] = {}
         job, images = prepared.job, prepared.images
         dtype = DTYPES[job.dtype_on(prepared.device)]
         pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
         encoder = Encoder(pipeline, prepared.device)
-        captions = [len(item.captions) for item in images.items]
-        self.samples = {index: self._draw_and_encode(encoder, index, captions) for index in indices}
+        self._encoder = SampleEncoder(
+            encoder, images, prepared.settings["resolution"], buckets=job.buckets, crops=job.crops
+        )
+        bins = prepared.settings["bins"]
+        self.samples = {index: self._encoder.draw(job.seed, index, bins) for index in indices}
         encoder.free()
         self.transformer: torch.nn.Module = pipeline.transformer
         self._forward = PipelineForward(encoder, offload)
+
+    @property
+    def broken(self) -> dict[int, Problem]:
+        """Images that turned out to be broken -> the problem."""
+        return self._encoder.broken
 
     def measure(self, index: int, probe: Probe) -> Measured:
         """Measure one sample with a probe on the transformer, entered."""
@@ -60,39 +65,4 @@ class JobRunner:
         return float(self._forward.loss(*self._inputs(self.samples[index])))
 
     def _inputs(self, sample: Sample) -> tuple[Sample, Any, str]:
-        return sample, (sample.image, sample.crop), self._caption(sample)
-
-    def _caption(self, sample: Sample) -> str:
-        return self.prepared.images.items[sample.image].captions[sample.caption]
-
-    def _draw_and_encode(self, encoder: Encoder, index: int, captions: list[int]) -> Sample:
-        """The sample; drawn again where its image turns out to be broken."""
-        job, bins = self.prepared.job, self.prepared.settings["bins"]
-        attempt = 0
-        while True:
-            sample = draw(job.seed, index, bins, captions, crops=job.crops, attempt=attempt)
-            if self._encode(encoder, sample.image, sample.crop):
-                encoder.encode_caption(self._caption(sample))
-                return sample
-            attempt += 1
-
-    def _encode(self, encoder: Encoder, image: int, crop: int) -> bool:
-        """Encode a crop, once; False where the image is broken."""
-        if image in self.broken:
-            return False
-        if (image, crop) in encoder.latents:
-            return True
-        job, images = self.prepared.job, self.prepared.images
-        item = images.items[image]
-        try:
-            opened = open_image(images.root / item.name)
-        except BrokenImage as error:
-            self.broken[image] = Problem(item.name, str(error))
-            images.check(self.broken.values())
-            return False
-        size = crop_size(
-            *opened.size, self.prepared.settings["resolution"], job.buckets, encoder.multiple
-        )
-        cropped = random_crop(opened, size, crop_rng(job.seed, image, crop))
-        encoder.encode_image((image, crop), torch.from_numpy(to_array(cropped)))
-        return True
+        return sample, (sample.image, sample.crop), self._encoder.caption_of(sample)

@@ -23,12 +23,12 @@ class Wish:
 
     Attributes:
         linear: the Linear.
-        factor: the factor the recipe gives it, at least 1; less is more parameters.
+        factor: the factor the recipe gives it, at least 1, whole or not; less is more parameters.
         contribution: the block's contribution in [0, 1]: decides between equal factors.
     """
 
     linear: BlockLinear
-    factor: int
+    factor: float
     contribution: float
 
 
@@ -150,5 +150,5 @@ def _factors(wishes: Sequence[Wish], chosen: Sequence[FactorRange]) -> list[int]
         high = min(chosen[i].high for i in members)
         for i in members:
             least, most = (low, high) if low <= high else (chosen[i].low, chosen[i].high)
-            factors[i] = min(max(wishes[i].factor, least), most)
+            factors[i] = min(max(round(wishes[i].factor), least), most)
     return factors

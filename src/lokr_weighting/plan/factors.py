@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.budget import Wish, fit
 from lokr_weighting.plan.recipe import (
@@ -26,6 +27,15 @@ def block_choice(
     return shares, critical, block_factors(shares, critical, recipe)
 
 
+def given_choice(
+    shares: np.ndarray, heatmaps: Heatmaps, recipe: Recipe
+) -> tuple[np.ndarray, dict[int, tuple[Reason, ...]], list[int]]:
+    """As `block_choice`, for contributions that are given, (blocks,), each in [0, 1]."""
+    by_hand = not isinstance(recipe.critical, str)
+    critical = critical_blocks(heatmaps, recipe) if by_hand else {}
+    return shares, critical, block_factors(shares, critical, recipe)
+
+
 def linear_factors(
     linears: Sequence[BlockLinear],
     names: Sequence[str],
@@ -43,14 +53,24 @@ def linear_factors(
         factors: the blocks' factors, (blocks,).
         recipe: the settings.
         budget: as in `make_plan`.
+
+    Raises:
+        LokrWeightingError: the budget cannot be met, or there is none and the strength is not 1.
     """
+    if budget is None and recipe.strength != 1:
+        raise LokrWeightingError(
+            f"strength = {recipe.strength:g}: a milder spread has no size of its own; give a budget"
+        )
     index = {block: i for i, block in enumerate(names)}
     wanted = [
         wanted_factor(linear.base, factors[index[linear.block]], recipe) for linear in linears
     ]
     if budget is not None:
-        weights = [float(shares[index[linear.block]]) for linear in linears]
-        wanted = fit([Wish(*wish) for wish in zip(linears, wanted, weights, strict=True)], budget)
+        wishes = [
+            Wish(linear, factor**recipe.strength, float(shares[index[linear.block]]))
+            for linear, factor in zip(linears, wanted, strict=True)
+        ]
+        wanted = fit(wishes, budget)
     return [
         capped(factor, linear.out_features, linear.in_features)
         for linear, factor in zip(linears, wanted, strict=True)

@@ -8,7 +8,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
-from lokr_weighting.plan.factors import block_choice, linear_factors, wanted_factor
+from lokr_weighting.plan.factors import block_choice, given_choice, linear_factors, wanted_factor
 from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan
 from lokr_weighting.plan.recipe import Recipe, block_factors
 from lokr_weighting.plan.settled import Settled, judge
@@ -30,6 +30,7 @@ def make_plan(
     budget: str | None = None,
     name: str | None = None,
     settled: Settled | None = None,
+    contributions: np.ndarray | None = None,
 ) -> Plan:
     """Turn a measurement into a plan.
 
@@ -43,6 +44,8 @@ def make_plan(
         name: what the plan calls the model; by default its own name.
         settled: what resampling these samples said, where the same recipe and budget have been
             judged already.
+        contributions: of the blocks, (blocks,), each in [0, 1], in the place of the measurement's
+            own; then only blocks that the recipe gives by hand are critical. For heatmaps.
 
     Raises:
         LokrWeightingError: the measurement is of another number of blocks than the model has, the
@@ -55,7 +58,10 @@ def make_plan(
     names, inside = block_names(skeleton), block_linears(skeleton)
     _check_blocks(heatmaps, names, name)
 
-    shares, critical, factors = block_choice(heatmaps, recipe)
+    if contributions is None:
+        shares, critical, factors = block_choice(heatmaps, recipe)
+    else:
+        shares, critical, factors = given_choice(contributions, heatmaps, recipe)
     wanted = linear_factors(inside, names, shares, factors, recipe, budget)
     if records is None:
         settled = None

@@ -48,6 +48,8 @@ class Recipe(BaseModel):
     """... and a block is critical if at least this share of its bins is, in either stream."""
     critical_factor: Annotated[int, Field(ge=1)] = 1
     """The factor of a critical block."""
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Under a budget, every factor to this power: 1 is the recipe's own spread, 0 is uniform."""
 
     @model_validator(mode="after")
     def _weights(self) -> Self:

@@ -1,16 +1,9 @@
 """One page that shows a measurement and its plan: no network, no scripts, for screen and print."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import jinja2
-import matplotlib
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import write_text
@@ -19,6 +12,7 @@ from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.figures import save
+from lokr_weighting.show.html import render, svg
 from lokr_weighting.show.plan_tables import block_columns, block_rows, module_rows, plan_remarks
 from lokr_weighting.show.report.captions import pictures
 from lokr_weighting.show.report.content import facts, read_back, summary
@@ -75,12 +69,13 @@ def write_report(
     if isinstance(measured, Calibration) and measured.has_similarity:
         similarity = similarity_of(measured)
     drawn = pictures(heatmaps, plan, judged=judged, similarity=similarity, ablation=ablation)
-    page = _template().render(
+    page = render(
+        "report/page.html.j2",
         title=f"Where {plan.model} works",
         summary=summary(plan, judged),
         facts=facts(measured, plan, heatmaps),
         figures=[
-            {"title": each.title, "caption": each.caption, "svg": Markup(_svg(each.figure))}
+            {"title": each.title, "caption": each.caption, "svg": svg(each.figure)}
             for each in drawn
         ],
         group_columns=GROUP_COLUMNS,
@@ -94,7 +89,6 @@ def write_report(
         ],
         module_rows=module_rows(plan),
         readback=read_back(plan, model),
-        version=metadata.version("lokr-weighting"),
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")
@@ -103,22 +97,3 @@ def write_report(
     for each in drawn:
         files += save(each.figure, folder / each.name)
     return files
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lokr_weighting", "show/report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
-
-
-def _svg(figure: Figure) -> str:
-    """A figure as an <svg> element, its text as text."""
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]

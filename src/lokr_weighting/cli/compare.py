@@ -1,0 +1,159 @@
+"""`compare`: plans compared by training with them."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lokr_weighting.cli import options
+from lokr_weighting.cli.exits import INTERRUPTED
+from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.processes import is_main
+
+
+def compare(
+    model: options.PipelineModel,
+    data: options.Data,
+    plans: Annotated[
+        str,
+        typer.Option(
+            help="Names, separated by commas: weighted, uniform, inverse, random, later, earlier, "
+            "no-critical, mild-0.25, mild-0.5, lora, or files of plans."
+        ),
+    ] = "weighted,uniform,inverse,random",
+    reference: Annotated[str, typer.Option(help="The plan that others are set against.")] = (
+        "uniform"
+    ),
+    budget: Annotated[
+        str, typer.Option(help="As for plan; every plan is made at this size.")
+    ] = "uniform:8",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The comparison's folder.")] = Path(
+        "comparison"
+    ),
+    steps: Annotated[int, typer.Option(help="Optimizer steps of each training.")] = 200,
+    batch: Annotated[int, typer.Option(help="Samples in each step.")] = 8,
+    seeds: Annotated[
+        int, typer.Option(help="Trainings of each plan; one more chooses its rate.")
+    ] = 3,
+    rates: Annotated[
+        str, typer.Option(help="Learning rates to choose from, separated by commas.")
+    ] = "2e-3,6e-3,2e-2",
+    samples: Annotated[
+        int, typer.Option(help="Held-out samples; half of them choose the rates.")
+    ] = 160,
+    held_out: Annotated[float, typer.Option(help="Share of the images that is held out.")] = 0.3,
+    draws: Annotated[int, typer.Option(help="Draws of plans that are drawn at random.")] = 3,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder of images whose loss should not rise.")
+    ] = None,
+    text_tokens: Annotated[
+        int | None,
+        typer.Option(help="Tokens that a caption is padded or cut to, as in your trainer."),
+    ] = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
+    seed: options.Seed = 0,
+    resolution: options.Resolution = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    quantization: options.Quantization = None,
+    revision: options.Revision = None,
+    as_json: options.Json = False,
+) -> None:
+    """Does a plan help on your images? Short trainings of several plans at one size, side by side.
+
+    Interrupted, it resumes when run again; under `accelerate launch -m lokr_weighting` every
+    process takes its share of the trainings.
+    """
+    job = options.read_job(
+        model=model,
+        data=data,
+        seed=seed,
+        resolution=resolution,
+        dtype=dtype,
+        revision=revision,
+        quantization=quantization,
+    )
+    check_folder(output)
+    chosen = options.read_recipe(recipe, settings)
+    from rich.progress import Progress
+
+    from lokr_weighting.cli.progress import quiet_libraries
+    from lokr_weighting.files import checked, write_json
+    from lokr_weighting.show.comparison import comparison_table, write_comparison
+    from lokr_weighting.show.console import console
+    from lokr_weighting.studies.compare import RESULT, RUNS, compare_folder
+    from lokr_weighting.studies.comparison import Setup
+
+    setup = checked(
+        Setup,
+        {
+            "plans": tuple(name.strip() for name in plans.split(",")),
+            "reference": reference,
+            "budget": budget,
+            "recipe": chosen,
+            "steps": steps,
+            "batch": batch,
+            "seeds": seeds,
+            "rates": _numbers(rates),
+            "samples": samples,
+            "held_out": held_out,
+            "draws": draws,
+            "text_tokens": text_tokens,
+        },
+        "compare",
+    )
+    quiet_libraries()
+    try:
+        with Progress(console=console(stderr=True), disable=not is_main()) as progress:
+            task = progress.add_task("measuring", total=None)
+            comparison = compare_folder(
+                job,
+                output,
+                setup,
+                keep=keep,
+                device=device,
+                on_measuring=lambda count, check, _: progress.update(
+                    task, completed=count, total=check
+                ),
+                on_progress=lambda done, known: progress.update(
+                    task, description="training", completed=done, total=known
+                ),
+            )
+    except KeyboardInterrupt:
+        done = len(list((output / RUNS).glob("*.json")))
+        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
+        typer.echo(
+            f"\ninterrupted: {done} finished trainings are kept in {output}; go on with: {command}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    if not is_main():
+        return
+    write_json(output / RESULT, comparison.as_json())
+    write_comparison(output / "comparison.html", comparison)
+    if as_json:
+        options.print_json(comparison.as_json())
+        return
+    out = console()
+    out.print(comparison_table(comparison))
+    for verdict in comparison.verdicts:
+        out.print(verdict, markup=False)
+    out.print(f"Wrote {output}: comparison.html, {RESULT}, plans, runs", markup=False)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    Raises:
+        LokrWeightingError: one of them is none.
+    """
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError:
+        raise LokrWeightingError(
+            f"--rates {text}: write numbers separated by commas, e.g. 2e-3,6e-3,2e-2"
+        ) from None

@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+Cli = Callable[..., Run]
+SMALL = ("--resolution", 64, "--budget", "uniform:4", "--steps", 10, "--batch", 2, "--seeds", 2)
+SMALL += ("--rates", "1e-3,1e-2", "--samples", 40, "--text-tokens", 8)
+
+
+@pytest.mark.slow
+def test_one_command_compares_and_writes_a_page(
+    pipelines: Callable[[str], Path], images: Path, cli: Cli, tmp_path: Path
+) -> None:
+    options = ("--model", pipelines("flux"), "--data", images, *SMALL, "--keep", images)
+    plans = ("--plans", "weighted,uniform,random", "--draws", 2)
+    run = cli("compare", *options, *plans, "-o", "c")
+    assert run.code == 0, run.err
+    assert "Plans at one budget" in run.out
+    for name in ("weighted", "random-1", "random-2"):
+        assert f"{name} beside uniform: " in run.out
+    assert "random: 2 draws, differences" in run.out
+    page = (tmp_path / "c" / "comparison.html").read_text()
+    assert page.count("<svg") == 3
+    assert "the recipe&#39;s contributions, given to blocks at random" in page
+    assert "<script" not in page
+    assert (tmp_path / "c" / "plans" / "weighted.plan.json").exists()
+    again = cli("compare", *options, *plans, "-o", "c", "--json")
+    assert again.code == 0
+    assert [plan["name"] for plan in again.json["plans"]] == [
+        "weighted",
+        "uniform",
+        "random-1",
+        "random-2",
+    ]
+    assert again.json["base_kept"] > 0
+
+
+def test_interrupted_it_says_what_there_is_and_how_to_go_on(
+    pipelines: Callable[[str], Path],
+    images: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lokr_weighting.studies.training.Bench.train", interrupt)
+    run = cli("compare", "--model", pipelines("sd3"), "--data", images, *SMALL, "-o", "c")
+    assert run.code == 130
+    assert "interrupted: 0 finished trainings are kept in c" in run.err
+    assert "go on with: lokr-weighting compare" in run.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--plans", "weighted"), "the reference 'uniform' is not among the plans"),
+        (("--rates", "fast"), "--rates fast: write numbers separated by commas"),
+        (("--rates", "1e-2,1e-3"), "rates must grow"),
+        (("--seeds", 1), "seeds = 1: input should be greater than or equal to 2"),
+        (("--samples", 10), "samples = 10"),
+        (("--output", "taken"), "taken: is a file"),
+        (("--recipe", "taken"), "taken:1: not valid JSON"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_before_anything_runs(
+    options: tuple[object, ...], message: str, images: Path, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    run = cli("compare", "--model", "digits", "--data", images, *options)
+    assert run.code == 2
+    assert message in run.err
+    assert run.err.startswith("error: ")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_plan_that_is_not_known_is_answered_with_those_that_are(
+    pipelines: Callable[[str], Path], images: Path, cli: Cli
+) -> None:
+    options = ("--model", pipelines("sd3"), "--data", images, *SMALL)
+    run = cli("compare", *options, "--plans", "uniform,wieghted")
+    assert run.code == 2
+    assert "'wieghted' is none of weighted, uniform, inverse, random, later" in run.err
