@@ -77,10 +77,11 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
 
-def test_a_plan_that_is_not_known_is_answered_with_those_that_are(
-    pipelines: Callable[[str], Path], images: Path, cli: Cli
+def test_a_plan_that_is_not_known_is_answered_before_anything_is_measured(
+    images: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    options = ("--model", pipelines("sd3"), "--data", images, *SMALL)
+    options = ("--model", "digits", "--data", images, *SMALL)
     run = cli("compare", *options, "--plans", "uniform,wieghted")
     assert run.code == 2
     assert "'wieghted' is none of weighted, uniform, inverse, random, later" in run.err
+    assert not list(tmp_path.iterdir())

@@ -72,6 +72,10 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
         for seed in (1, 2):
             name = run_file(plan["name"], plan["rate"], seed)
             assert (tmp_path / "cut" / RUNS / name).exists()
+    broken = next((tmp_path / "cut" / RUNS).glob("uniform.*seed1.json"))
+    broken.write_text(broken.read_text().replace('"plan": "', '"plan": "another'))
+    with pytest.raises(LokrWeightingError, match="was trained with another plan of that name"):
+        compare_folder(this, tmp_path / "cut", TINY)
     with pytest.raises(LokrWeightingError, match="a comparison with steps = 10, this one has 20"):
         compare_folder(this, tmp_path / "cut", TINY.model_copy(update={"steps": 20}))
 

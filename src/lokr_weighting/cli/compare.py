@@ -53,6 +53,10 @@ def compare(
         int | None,
         typer.Option(help="Tokens that a caption is padded or cut to, as in your trainer."),
     ] = None,
+    checkpointing: Annotated[
+        bool,
+        typer.Option("--gradient-checkpointing", help="Less memory, and a third more time."),
+    ] = False,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
     seed: options.Seed = 0,
@@ -116,6 +120,7 @@ def compare(
                 setup,
                 keep=keep,
                 device=device,
+                checkpointing=checkpointing,
                 on_measuring=lambda count, check, _: progress.update(
                     task, completed=count, total=check
                 ),

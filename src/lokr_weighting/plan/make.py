@@ -45,7 +45,8 @@ def make_plan(
         settled: what resampling these samples said, where the same recipe and budget have been
             judged already.
         contributions: of the blocks, (blocks,), each in [0, 1], in the place of the measurement's
-            own; then only blocks that the recipe gives by hand are critical. For heatmaps.
+            own; then only blocks that the recipe gives by hand are critical, and nothing is said of
+            how settled the plan is.
 
     Raises:
         LokrWeightingError: the measurement is of another number of blocks than the model has, the
@@ -63,7 +64,7 @@ def make_plan(
     else:
         shares, critical, factors = given_choice(contributions, heatmaps, recipe)
     wanted = linear_factors(inside, names, shares, factors, recipe, budget)
-    if records is None:
+    if records is None or contributions is not None:
         settled = None
     elif settled is None or settled.samples != len(records.timesteps):
         settled = judge(records, inside, names, recipe, budget)

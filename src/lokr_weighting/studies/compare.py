@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lokr_weighting.data.folder import find_images
+from lokr_weighting.data.folder import find_images, fingerprint
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import nulls, read_model, write_json
 from lokr_weighting.measure.calibrate import calibrate_folder
@@ -20,7 +20,7 @@ from lokr_weighting.measure.collector import Progress
 from lokr_weighting.measure.job import Job
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.plan.plan import write_plan
-from lokr_weighting.processes import from_main, joined
+from lokr_weighting.processes import from_main, joined, raise_together, tried
 from lokr_weighting.studies.comparison import (
     Comparison,
     RunFile,
@@ -30,8 +30,8 @@ from lokr_weighting.studies.comparison import (
     compared,
     run_file,
 )
-from lokr_weighting.studies.rivals import Arm, arms_of, ground_for
-from lokr_weighting.studies.training import Bench, Training
+from lokr_weighting.studies.rivals import Arm, arms_of, check_names, ground_for
+from lokr_weighting.studies.training import Bench, Training, parts_of
 
 RUNS, PLANS, CALIBRATION, SETUP, RESULT = (
     "runs",
@@ -82,16 +82,30 @@ class _Comparing:
         self.done = self.known = 0
 
     def run(self, runs: Sequence[_Run]) -> list[RunFile]:
-        """Every one of these runs, by this process or another."""
-        from accelerate.utils import wait_for_everyone
+        """Every one of these runs, by this process or another.
 
+        Raises:
+            LokrWeightingError: a process failed, or a run that is there was of another plan.
+        """
         own = [each for number, each in enumerate(runs) if number % self.processes == self.process]
         missing = [each for each in own if not (self.output / RUNS / each.file).exists()]
         self.known += len(missing) * self.setup.steps
-        for each in missing:
+        raise_together(tried(self._train_all, missing)[1])
+        return [self._read(each) for each in runs]
+
+    def _read(self, run: _Run) -> RunFile:
+        file = self.output / RUNS / run.file
+        result = read_model(file, RunFile)
+        if result.plan != run.arm.plan.identity:
+            raise LokrWeightingError(
+                f"{file}: was trained with another plan of that name; remove it, or give another "
+                "folder"
+            )
+        return result
+
+    def _train_all(self, runs: Sequence[_Run]) -> None:
+        for each in runs:
             self._train(each)
-        wait_for_everyone()
-        return [read_model(self.output / RUNS / each.file, RunFile) for each in runs]
 
     def _train(self, run: _Run) -> None:
         def step() -> None:
@@ -119,22 +133,22 @@ class _Comparing:
         A plan's grid is continued by its own ratio where the best lies on its edge.
         """
         ratio = self.setup.rates[1] / self.setup.rates[0]
-        tried: dict[str, dict[float, float]] = {arm.name: {} for arm in arms}
+        judged: dict[str, dict[float, float]] = {arm.name: {} for arm in arms}
         wanted = [(arm, rate) for arm in arms for rate in self.setup.rates]
         for _ in range(1 + EXTENSIONS):
             runs = [_Run(arm, rate, TUNING_SEED) for arm, rate in wanted]
             for run, result in zip(runs, self.run(runs), strict=True):
                 loss = float(result.values[chooses_rate(self.setup.samples)].mean())
-                tried[run.arm.name][run.rate] = math.inf if math.isnan(loss) else loss
+                judged[run.arm.name][run.rate] = math.inf if math.isnan(loss) else loss
             wanted = []
             for arm in arms:
-                rates = sorted(tried[arm.name])
-                best = best_rate(tried[arm.name])
+                rates = sorted(judged[arm.name])
+                best = best_rate(judged[arm.name])
                 if best == rates[0]:
                     wanted.append((arm, best / ratio))
                 elif best == rates[-1]:
                     wanted.append((arm, best * ratio))
-        return tried
+        return judged
 
 
 def compare_folder(
@@ -144,6 +158,7 @@ def compare_folder(
     *,
     keep: Path | None = None,
     device: str | None = None,
+    checkpointing: bool = False,
     on_measuring: Progress = lambda *_: None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Comparison:
@@ -158,6 +173,7 @@ def compare_folder(
         setup: the settings.
         keep: a folder of images whose loss should not rise: how much of the model is kept.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
+        checkpointing: as for `Bench`.
         on_measuring: told how the measurement goes.
         on_progress: called with (steps done, steps in all that are known of) of this process.
 
@@ -166,6 +182,11 @@ def compare_folder(
             does not meet the budget, or too few images are there.
     """
     setup = setup or Setup()
+    check_names(setup.plans)
+    state, where = joined(device)
+    prepared = job.prepare(setup.recipe.bins, where)
+    parts_of(prepared.images, setup.held_out, job.seed)
+    kept = None if keep is None else find_images(keep)
     calibration, _ = calibrate_folder(
         job,
         output / CALIBRATION,
@@ -173,14 +194,11 @@ def compare_folder(
         device=device,
         on_progress=on_measuring,
     )
-    state, where = joined(device)
-    prepared = job.prepare(setup.recipe.bins, where)
     skeleton = load_skeleton(str(prepared.pipeline))
     heatmaps = calibration.heatmaps(setup.recipe.bins, setup.recipe.tokens)
     ground = ground_for(heatmaps, skeleton, setup.recipe, setup.budget)
     arms = arms_of(setup.plans, ground, setup.draws)
-    kept = None if keep is None else find_images(keep)
-    job_settings = {**prepared.settings, "keep": keep and str(keep)}
+    job_settings = {**prepared.settings, "keep": kept and fingerprint(kept)}
     from_main(state.is_main_process, _begin, output, setup, job_settings, arms)
     bench = Bench(
         prepared,
@@ -189,11 +207,12 @@ def compare_folder(
         batch=setup.batch,
         text_tokens=setup.text_tokens,
         keep=kept,
+        checkpointing=checkpointing,
     )
     share = state.process_index, state.num_processes
     comparing = _Comparing(bench, setup, output, share, on_progress)
-    tried = comparing.tuned(arms)
-    rates = {name: best_rate(losses) for name, losses in tried.items()}
+    tuned = comparing.tuned(arms)
+    rates = {name: best_rate(losses) for name, losses in tuned.items()}
     seeds = range(TUNING_SEED + 1, TUNING_SEED + 1 + setup.seeds)
     runs = [_Run(arm, rates[arm.name], seed) for arm in arms for seed in seeds]
     results: dict[str, list[RunFile]] = {}
@@ -208,7 +227,7 @@ def compare_folder(
         float(base_kept.mean()) if base_kept.size else None,
         tuple(bench.images.tolist()),
         tuple(
-            compared(arm, tried[arm.name], results, setup, bench.images, bench.timesteps)
+            compared(arm, tuned[arm.name], results, setup, bench.images, bench.timesteps)
             for arm in arms
         ),
     )

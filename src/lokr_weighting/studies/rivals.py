@@ -144,6 +144,20 @@ def ground_for(heatmaps: Heatmaps, skeleton: Skeleton, recipe: Recipe, budget: s
     return Ground(heatmaps, skeleton, recipe, size)
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a name that no plan has, before anything is measured.
+
+    Raises:
+        LokrWeightingError: it is no row of `RIVALS` and no file.
+    """
+    for name in names:
+        base = name.partition("#")[0]
+        if base not in RIVALS and not Path(base).is_file():
+            raise LokrWeightingError(
+                f"plans: {name!r} is none of {', '.join(RIVALS)}, and no file of a plan"
+            )
+
+
 def arms_of(names: Sequence[str], ground: Ground, draws: int = 3) -> list[Arm]:
     """The plans of a comparison.
 
@@ -157,6 +171,7 @@ def arms_of(names: Sequence[str], ground: Ground, draws: int = 3) -> list[Arm]:
         LokrWeightingError: a name is neither, a plan is of another model, or it leaves more of the
             budget unused, or needs more, than REFUSED.
     """
+    check_names(names)
     arms = [arm for name in names for arm in _arms(name, ground, draws)]
     repeated = {arm.name for arm in arms if sum(each.name == arm.name for each in arms) > 1}
     if repeated:
@@ -181,10 +196,6 @@ def _arms(name: str, ground: Ground, draws: int) -> list[Arm]:
         numbers = range(1, draws + 1)
         return [Arm(f"{name}-{each}", name, row.plan(ground, each), row.kind) for each in numbers]
     file = Path(base)
-    if not file.exists():
-        raise LokrWeightingError(
-            f"plans: {name!r} is none of {', '.join(RIVALS)}, and no file of a plan"
-        )
     plan = read_plan(file)
     own = {linear.name for linear in block_linears(ground.skeleton)}
     if {linear.name for linear in plan.linears} != own:

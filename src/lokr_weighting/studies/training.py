@@ -55,7 +55,7 @@ class Trained:
 
     Attributes:
         parameters: how many were trained.
-        losses: of the held-out samples afterwards, (samples,).
+        losses: of the held-out samples afterwards, (samples,); NaN where the training diverged.
         kept: of the samples of the folder that should not be forgotten, (samples,); empty where
             there is none.
         seconds: for the steps, without evaluation.
@@ -79,6 +79,7 @@ class Bench:
         batch: how many of them are run at once.
         text_tokens: as for `Encoder`.
         keep: a folder of images whose loss should not rise.
+        checkpointing: keep fewer activations, and run blocks twice (gradient checkpointing).
 
     Raises:
         LokrWeightingError: there are too few images, or the model cannot be loaded.
@@ -93,6 +94,7 @@ class Bench:
         batch: int,
         text_tokens: int | None = None,
         keep: ImageFolder | None = None,
+        checkpointing: bool = False,
     ) -> None:
         job, self.device, self.batch = prepared.job, prepared.device, batch
         dtype = DTYPES[job.dtype_on(self.device)]
@@ -118,6 +120,8 @@ class Bench:
             source.encoder.free()
         place(pipeline.transformer, self.device, "none")
         pipeline.transformer.requires_grad_(False)
+        if checkpointing:
+            pipeline.transformer.enable_gradient_checkpointing()
         self.transformer: nn.Module = pipeline.transformer
         self._forward = BatchedForward(pipeline, self.device)
 
@@ -153,7 +157,7 @@ class Bench:
                 ]
                 loss = self._forward.losses(self._inputs(self._sources[0], batch)).mean()
                 if not torch.isfinite(loss):
-                    break
+                    return self._diverged(parameters, time.perf_counter() - start, memory.peak)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, CLIP)
@@ -163,8 +167,15 @@ class Bench:
                 on_step()
             seconds = time.perf_counter() - start
             losses, kept = self.losses()
-            count = sum(each.numel() for each in parameters)
-        return Trained(count, losses, kept, seconds, memory.peak)
+            if not np.isfinite(losses).all():
+                return self._diverged(parameters, seconds, memory.peak)
+            return Trained(_count(parameters), losses, kept, seconds, memory.peak)
+
+    def _diverged(
+        self, parameters: Sequence[nn.Parameter], seconds: float, peak_bytes: int
+    ) -> Trained:
+        tested, kept = (np.full(len(x), np.nan) for x in (self._tested, self._kept))
+        return Trained(_count(parameters), tested, kept, seconds, peak_bytes)
 
     def _encode_all(self, source: SampleEncoder) -> None:
         """Encode every image and caption once: trainings draw from all of them."""
@@ -213,6 +224,10 @@ def parts_of(images: ImageFolder, held_out: float, seed: int) -> tuple[ImageFold
         replace(images, items=tuple(images.items[place] for place in part)) for part in parts
     )
     return trained, held
+
+
+def _count(parameters: Sequence[nn.Parameter]) -> int:
+    return sum(each.numel() for each in parameters)
 
 
 @contextmanager
