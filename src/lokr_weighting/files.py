@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +90,27 @@ def checked(model: type[Model], data: dict[str, Any], where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         raise LokrWeightingError(f"{where}: {faults(error, tuple(model.model_fields))}") from None
+
+
+def check_same(folder: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on in a folder that holds something else.
+
+    Args:
+        folder: the folder.
+        what: what it holds, e.g. "a calibration".
+        before: what that is of, as JSON values.
+        now: what is asked for.
+
+    Raises:
+        LokrWeightingError: they differ; names the first key, both values, and what to do.
+    """
+    now = json.loads(json.dumps(now))
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            raise LokrWeightingError(
+                f"{folder}: holds {what} with {key} = {before.get(key)!r}, "
+                f"this one has {now.get(key)!r}; give another folder, or remove that one"
+            )
 
 
 def faults(error: ValidationError, known: Sequence[str] = (), most: int = 3) -> str:

@@ -13,14 +13,16 @@ from lokr_weighting.studies.ablation import (
 from lokr_weighting.studies.strategies import Strategy
 
 
-def made_up(damage: list[float], image: list[float], text: list[float]) -> Ablation:
-    """An ablation in which skipping block i costs damage[i]."""
+def made_up(
+    damage: list[float], image: list[float], text: list[float], path: str = "blocks"
+) -> Ablation:
+    """An ablation in which skipping block i of the list costs damage[i]."""
     nothing = np.zeros(10)
     changes = [
-        Change(Strategy("skip", "blocks", i, i), cost, 0.1, nothing, nothing)
+        Change(Strategy("skip", path, i, i), cost, 0.1, nothing, nothing)
         for i, cost in enumerate(damage)
     ]
-    names = tuple(f"blocks.{i}" for i in range(len(damage)))
+    names = tuple(f"{path}.{i}" for i in range(len(damage)))
     return Ablation("made up", 20, names, 1.0, tuple(changes), np.array(image), np.array(text))
 
 

@@ -1,6 +1,7 @@
 """Every plan by name is what it says, at the same size as the others."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.plan.factors import block_choice
 from lokr_weighting.studies.rivals import CLOSE, RIVALS, Ground, arms_of, ground_for
 from tests.conftest import random_heatmaps
+from tests.studies.test_ablation import made_up
 
 LARGE = load_skeleton("sd3.5-large")
-NAMES = tuple(RIVALS)
+NAMES = tuple(name for name in RIVALS if name != "ablation")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,24 @@ def test_inverse_later_and_earlier_give_where_they_say(ground: Ground) -> None:
     assert np.allclose(inverse, 1 - weighted)
     assert (np.diff(later) > 0).all()
     assert np.array_equal(earlier, later[::-1])
+
+
+def test_the_ablations_plan_gives_where_skipping_costs_most() -> None:
+    digits = load_skeleton("digits")
+    damage, distances = [float(x) for x in range(12)], [0.1] * 12
+    ablation = made_up(damage, distances, distances, "transformer_blocks")
+    heatmaps = random_heatmaps(12)
+    ground = ground_for(heatmaps, digits, Recipe(), "uniform:4", ablation=ablation)
+    (arm,) = arms_of(["ablation"], ground)
+    shares = [block.contribution for block in arm.plan.blocks]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    without = ground_for(heatmaps, digits, Recipe(), "uniform:4")
+    with pytest.raises(LokrWeightingError, match=r"give --ablation ablation\.json"):
+        arms_of(["ablation"], without)
+    other = ground_for(random_heatmaps(24), load_skeleton("sd3.5-medium"), Recipe(), "uniform:8")
+    with pytest.raises(LokrWeightingError, match=r"of another model .*: it has no transformer_bl"):
+        arms_of(["ablation"], replace(other, ablation=ablation))
 
 
 def test_a_milder_plan_lies_between_uniform_and_the_recipe(ground: Ground) -> None:

@@ -21,7 +21,7 @@ def compare(
         str,
         typer.Option(
             help="Names, separated by commas: weighted, uniform, inverse, random, later, earlier, "
-            "no-critical, mild-0.25, mild-0.5, lora, or files of plans."
+            "ablation, no-critical, mild-0.25, mild-0.5, lora, or files of plans."
         ),
     ] = "weighted,uniform,inverse,random",
     reference: Annotated[str, typer.Option(help="The plan that others are set against.")] = (
@@ -48,6 +48,9 @@ def compare(
     draws: Annotated[int, typer.Option(help="Draws of plans that are drawn at random.")] = 3,
     keep: Annotated[
         Path | None, typer.Option(help="A folder of images whose loss should not rise.")
+    ] = None,
+    ablation: Annotated[
+        Path | None, typer.Option(help="An ablation.json, for the plan ablation.")
     ] = None,
     text_tokens: Annotated[
         int | None,
@@ -89,6 +92,7 @@ def compare(
     from lokr_weighting.files import checked, write_json
     from lokr_weighting.show.comparison import comparison_table, write_comparison
     from lokr_weighting.show.console import console
+    from lokr_weighting.studies.ablation import read_ablation
     from lokr_weighting.studies.compare import RESULT, RUNS, compare_folder
     from lokr_weighting.studies.comparison import Setup
 
@@ -119,6 +123,7 @@ def compare(
                 output,
                 setup,
                 keep=keep,
+                ablation=None if ablation is None else read_ablation(ablation),
                 device=device,
                 checkpointing=checkpointing,
                 on_measuring=lambda count, check, _: progress.update(

@@ -5,7 +5,6 @@ sample, `not_finite.jsonl` names samples with NaN or Inf, `similarity.jsonl` hol
 every pair of blocks where it was asked for, `calibration.json` is written last.
 """
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, read_model, write_json
+from lokr_weighting.files import check_same, read_json, read_model, write_json
 from lokr_weighting.records.calibration import Calibration, Settings, Summary
 from lokr_weighting.records.lines import numbered_lines, without_cut_line
 from lokr_weighting.records.pairs import Pairs, line_of, parse_pairs
@@ -60,7 +59,7 @@ class CalibrationStore:
             raise LokrWeightingError(f"{path}: cannot be written: {error.strerror}") from None
         try:
             if (path / SETTINGS).exists():
-                _check_same(path, read_json(path / SETTINGS), settings)
+                check_same(path, "a calibration", read_json(path / SETTINGS), settings)
             else:
                 write_json(path / SETTINGS, dict(settings))
         except BaseException:
@@ -123,16 +122,6 @@ def read_calibration(folder: Path) -> Calibration:
         summary.skipped,
         summary.versions,
     )
-
-
-def _check_same(path: Path, before: Settings, now: Settings) -> None:
-    now = json.loads(json.dumps(now))
-    for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
-            raise LokrWeightingError(
-                f"{path}: holds a calibration with {key} = {before.get(key)!r}, "
-                f"this one has {now.get(key)!r}; give another folder, or remove that one"
-            )
 
 
 def _line_in(name: str, each: Measured) -> str | None:

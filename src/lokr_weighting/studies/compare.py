@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict
 
 from lokr_weighting.data.folder import find_images, fingerprint
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import nulls, read_model, write_json
+from lokr_weighting.files import check_same, nulls, read_model, write_json
 from lokr_weighting.measure.calibrate import calibrate_folder
 from lokr_weighting.measure.collector import Progress
 from lokr_weighting.measure.job import Job
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.plan.plan import write_plan
 from lokr_weighting.processes import from_main, joined, raise_together, tried
+from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.comparison import (
     Comparison,
     RunFile,
@@ -157,6 +158,7 @@ def compare_folder(
     setup: Setup | None = None,
     *,
     keep: Path | None = None,
+    ablation: Ablation | None = None,
     device: str | None = None,
     checkpointing: bool = False,
     on_measuring: Progress = lambda *_: None,
@@ -172,6 +174,7 @@ def compare_folder(
         output: the comparison's folder.
         setup: the settings.
         keep: a folder of images whose loss should not rise: how much of the model is kept.
+        ablation: what it costs to skip each block, for the plan of that name.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         checkpointing: as for `Bench`.
         on_measuring: told how the measurement goes.
@@ -196,7 +199,7 @@ def compare_folder(
     )
     skeleton = load_skeleton(str(prepared.pipeline))
     heatmaps = calibration.heatmaps(setup.recipe.bins, setup.recipe.tokens)
-    ground = ground_for(heatmaps, skeleton, setup.recipe, setup.budget)
+    ground = ground_for(heatmaps, skeleton, setup.recipe, setup.budget, ablation=ablation)
     arms = arms_of(setup.plans, ground, setup.draws)
     job_settings = {**prepared.settings, "keep": kept and fingerprint(kept)}
     from_main(state.is_main_process, _begin, output, setup, job_settings, arms)
@@ -235,22 +238,15 @@ def compare_folder(
 
 def _begin(output: Path, setup: Setup, job: dict[str, Any], arms: Sequence[Arm]) -> None:
     """Write what is compared, or refuse a folder that holds another comparison."""
-    now = {"setup": setup.model_dump(mode="json"), "job": job}
     file = output / SETUP
     for arm in arms:
         write_plan(output / PLANS / f"{arm.name}.plan.json", arm.plan)
     if not file.exists():
-        write_json(file, now)
+        write_json(file, {"setup": setup.model_dump(mode="json"), "job": job})
         return
     before = read_model(file, _SetupFile)
-    for part, own in now.items():
-        there = getattr(before, part)
-        for key in sorted({*own, *there}):
-            if own.get(key) != there.get(key):
-                raise LokrWeightingError(
-                    f"{output}: holds a comparison with {key} = {there.get(key)!r}, this one has "
-                    f"{own.get(key)!r}; give another folder, or remove that one"
-                )
+    check_same(output, "a comparison", before.setup, setup.model_dump(mode="json"))
+    check_same(output, "a comparison", before.job, job)
 
 
 class _SetupFile(BaseModel):

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.models.blocks import block_linears
+from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.plan.budget import possible_size
 from lokr_weighting.plan.factors import block_choice
@@ -19,6 +19,7 @@ from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan, read_plan
 from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.studies.ablation import Ablation
 
 Kind = Literal["lokr", "lora"]
 CLOSE, REFUSED = 0.01, 0.03  # shares of the budget that a plan may leave unused: said, refused
@@ -33,12 +34,14 @@ class Ground:
         skeleton: the model.
         recipe: the recipe of the weighted plan.
         parameters: the budget, in trainable parameters.
+        ablation: what it costs to skip each block, where that was measured.
     """
 
     heatmaps: Heatmaps
     skeleton: Skeleton
     recipe: Recipe
     parameters: int
+    ablation: Ablation | None = None
 
     def plan(self, contributions: np.ndarray | None = None, **settings: object) -> Plan:
         """A plan by the recipe with other settings, or with other contributions, (blocks,)."""
@@ -86,6 +89,23 @@ def _inverse(ground: Ground, _: int) -> Plan:
     return ground.plan(1 - block_choice(ground.heatmaps, ground.recipe)[0], critical="off")
 
 
+def _by_damage(ground: Ground, _: int) -> Plan:
+    """Most where skipping a block costs most."""
+    if ground.ablation is None:
+        raise LokrWeightingError(
+            "plans: ablation is made from what `lokr-weighting ablate` wrote; give --ablation "
+            "ablation.json"
+        )
+    blocks, damage = block_names(ground.skeleton), ground.ablation.damage
+    missing = [block for block in blocks if block not in damage]
+    if missing:
+        raise LokrWeightingError(
+            f"the ablation is of another model ({ground.ablation.model}): it has no {missing[0]}"
+        )
+    costs = np.array([damage[block].change for block in blocks])
+    return ground.plan((costs - costs.min()) / (costs.max() - costs.min()), critical="off")
+
+
 RIVALS: dict[str, Rival] = {
     "weighted": Rival("the recipe", lambda ground, _: ground.plan()),
     "uniform": Rival("the same factor everywhere", lambda ground, _: ground.plan(strength=0)),
@@ -99,6 +119,7 @@ RIVALS: dict[str, Rival] = {
     "earlier": Rival(
         "less with depth", lambda ground, _: ground.plan(ground.depth()[::-1], critical="off")
     ),
+    "ablation": Rival("more where skipping a block costs more", _by_damage),
     "no-critical": Rival(
         "the recipe without critical blocks", lambda ground, _: ground.plan(critical="off")
     ),
@@ -134,14 +155,21 @@ class Arm:
     kind: Kind = "lokr"
 
 
-def ground_for(heatmaps: Heatmaps, skeleton: Skeleton, recipe: Recipe, budget: str) -> Ground:
+def ground_for(
+    heatmaps: Heatmaps,
+    skeleton: Skeleton,
+    recipe: Recipe,
+    budget: str,
+    *,
+    ablation: Ablation | None = None,
+) -> Ground:
     """What plans within a budget are made from.
 
     Raises:
         LokrWeightingError: no plan for this model meets the budget.
     """
     size = possible_size(budget, block_linears(skeleton))
-    return Ground(heatmaps, skeleton, recipe, size)
+    return Ground(heatmaps, skeleton, recipe, size, ablation)
 
 
 def check_names(names: Sequence[str]) -> None:
