@@ -212,6 +212,12 @@ def compare_folder(
         keep=kept,
         checkpointing=checkpointing,
     )
+    compares = ~chooses_rate(setup.samples)
+    if len(set(bench.images[compares])) < 2:
+        raise LokrWeightingError(
+            f"samples = {setup.samples}: all that compare are of one image; draw more, or hold "
+            "more images out"
+        )
     share = state.process_index, state.num_processes
     comparing = _Comparing(bench, setup, output, share, on_progress)
     tuned = comparing.tuned(arms)
@@ -226,7 +232,7 @@ def compare_folder(
         setup,
         dict(prepared.settings),
         ground.parameters,
-        float(base[~chooses_rate(setup.samples)].mean()),
+        float(base[compares].mean()),
         float(base_kept.mean()) if base_kept.size else None,
         tuple(bench.images.tolist()),
         tuple(
