@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lokr_weighting.data.samples import Sample
+from lokr_weighting.measure.forward import noise_of
 from lokr_weighting.models.table import pipeline_call
 
 COMMON = 0.5  # the timestep that the pipeline is called with: a power of 2, so nothing is rounded
@@ -33,12 +34,6 @@ class Inputs:
     sample: Sample
     clean: Tensor
     embeddings: dict[str, Tensor]
-
-    @property
-    def noise(self) -> Tensor:
-        """The sample's noise, as in `PipelineForward`: the same every time."""
-        generator = torch.Generator().manual_seed(self.sample.noise_seed)
-        return torch.randn(self.clean.shape, generator=generator).to(self.clean.dtype)
 
 
 class BatchedForward:
@@ -68,7 +63,7 @@ class BatchedForward:
     def _losses(self, batch: Sequence[Inputs]) -> Tensor:
         times = torch.tensor([each.sample.timestep for each in batch], device=self.device)
         clean = torch.cat([each.clean for each in batch]).to(self.device)
-        noise = torch.cat([each.noise for each in batch]).to(self.device)
+        noise = torch.cat([noise_of(each.sample, each.clean) for each in batch]).to(self.device)
         shares = times.view(-1, 1, 1, 1).to(clean.dtype)
         latents, velocity = (1 - shares) * clean + shares * noise, noise - clean
         size, channels, height, width = clean.shape

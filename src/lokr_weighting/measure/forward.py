@@ -60,8 +60,7 @@ class PipelineForward:
         """A sample's latents without noise, and what one step makes of them with noise."""
         device, scale = self.encoder.device, self.pipeline.vae_scale_factor
         clean = self.encoder.latents[latents_key]
-        generator = torch.Generator().manual_seed(sample.noise_seed)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.dtype)
+        noise = noise_of(sample, clean)
         latents = ((1 - sample.timestep) * clean + sample.timestep * noise).to(device)
         _, channels, height, width = latents.shape
         if self.call.packed:
@@ -88,6 +87,12 @@ class PipelineForward:
         if self.call.mask is None:
             return None
         return token_mask(embeddings[self.call.mask], embeddings["prompt_embeds"])
+
+
+def noise_of(sample: Sample, clean: Tensor) -> Tensor:
+    """A sample's noise, in the shape and dtype of its latents: the same every time."""
+    generator = torch.Generator().manual_seed(sample.noise_seed)
+    return torch.randn(clean.shape, generator=generator).to(clean.dtype)
 
 
 def token_mask(mask: Tensor, embeddings: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
     """
     preset = config.apply_preset or Preset()
     made = network_tensors(transformer, config)
-    claims = dict(_claims(transformer, preset))
     modules = dict(transformer.named_modules())
+    claims = dict(_claims(modules, preset))
     alone = _made_alone(config, ((modules[name], claim.entry) for name, claim in claims.items()))
     asked = dict(zip(claims, alone, strict=True))
     effects = Effects()
@@ -121,9 +121,8 @@ def _status(asked: Tensors | None, made: Tensors | None) -> Status:
     return "exact" if asked == made else "wrong"
 
 
-def _claims(transformer: nn.Module, preset: Preset) -> Iterator[tuple[str, Claim]]:
+def _claims(modules: dict[str, nn.Module], preset: Preset) -> Iterator[tuple[str, Claim]]:
     """What the preset asks for, for each module that holds no others: only these are adapted."""
-    modules = dict(transformer.named_modules())
     for name, module in modules.items():
         if not name or any(True for _ in module.children()):
             continue
