@@ -7,7 +7,8 @@ from importlib.metadata import version
 from lokr_weighting import load_reference, make_plan
 from lokr_weighting.models.blocks import block_names
 from lokr_weighting.models.known import empty_transformer
-from lokr_weighting.targets.lycoris import config_of, read_config
+from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config
+from lokr_weighting.targets.lycoris.keys import keys_without_effect
 from lokr_weighting.targets.lycoris.readback import read_back
 from lokr_weighting.targets.tensors import differences_from_plan
 from tests.conftest import PUBLISHED, random_heatmaps
@@ -29,6 +30,9 @@ def main() -> None:
         found[name] = readback.exact and not differences_from_plan(plan, readback.made)
     published = read_back(large, read_config(PUBLISHED / "sd35_large_peft_config.json"))
     found["published"] = [published.counts["exact"], published.made_parameters]
+    doras = {"algo": "lokr", "dora_wd": True, "wd_on_output": True, "full_matrx": True}
+    unread = keys_without_effect(LycorisConfig.model_validate(doras), in_simpletuner=False)
+    found["unread"] = list(unread)
     json.dump(found, sys.stdout)
 
 

@@ -37,6 +37,13 @@ Reference = Annotated[
 RecordsFile = Annotated[Path, typer.Argument(help="A records file: .jsonl, .gz, .bz2.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ConfigFile = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
+TrainerName = Annotated[
+    Literal["simpletuner", "diffusers"],
+    typer.Option(
+        help="Whose classes count where the configuration names classes, and whose keys: "
+        "SimpleTuner has transformers of its own."
+    ),
+]
 Target = Annotated[
     str,
     typer.Option(

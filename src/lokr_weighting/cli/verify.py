@@ -9,12 +9,13 @@ from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import NOT_EXACT
 
 if TYPE_CHECKING:
-    from lokr_weighting.targets.lycoris.readback import Readback
+    from lokr_weighting.targets.lycoris.check import Checked
 
 
 def verify(
     config: options.ConfigFile,
     model: options.Model,
+    trainer: options.TrainerName = "simpletuner",
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every module that differs.")
     ] = False,
@@ -22,33 +23,56 @@ def verify(
 ) -> None:
     """Build the network that LyCORIS really makes of a configuration and compare.
 
-    Works for any LyCORIS configuration. Exit code 0: every module gets what is asked; 1: not.
+    Works for any LyCORIS configuration. Exit code 0: every module gets what is asked, and every
+    key is read; 1: not.
     """
     from lokr_weighting.models.known import load_skeleton
     from lokr_weighting.targets.lycoris.config import read_config
 
     parsed = read_config(config)
-    from lokr_weighting.targets.lycoris.readback import read_back
+    from lokr_weighting.targets.lycoris.check import check
 
-    readback = read_back(load_skeleton(model).to_module(), parsed)
+    checked = check(load_skeleton(model), parsed, trainer)
     if as_json:
-        options.print_json(_as_json(readback))
+        options.print_json(_as_json(checked))
     else:
         from lokr_weighting.show.console import console
-        from lokr_weighting.show.readback_tables import readback_table
+        from lokr_weighting.show.readback_tables import checked_table
 
-        console().print(readback_table(readback, None if show_all else 20))
-    if not readback.exact:
+        console().print(checked_table(checked, None if show_all else 20))
+    if not checked.exact:
         raise typer.Exit(NOT_EXACT)
 
 
-def _as_json(readback: "Readback") -> dict[str, Any]:
+def elsewhere_as_json(checked: "Checked") -> dict[str, Any]:
+    """Whose classes were used, and what the other trainer's would make of the configuration."""
+    data: dict[str, Any] = {
+        "trainer": checked.trainer,
+        "trainer_known": checked.known,
+        "elsewhere": None,
+    }
+    if checked.elsewhere is not None:
+        trainer, readback = checked.elsewhere
+        data["elsewhere"] = {
+            "trainer": trainer,
+            "exact": readback.exact,
+            "modules": len(readback.made),
+            "parameters": readback.made_parameters,
+        }
+    return data
+
+
+def _as_json(checked: "Checked") -> dict[str, Any]:
+    readback = checked.readback
     return {
-        "exact": readback.exact,
+        "exact": checked.exact,
+        **elsewhere_as_json(checked),
         "counts": readback.counts,
         "asked_parameters": readback.asked_parameters,
         "made_parameters": readback.made_parameters,
         "faults": readback.faults,
+        "unread": checked.unread,
+        "changed": checked.changed,
         "notes": list(readback.notes),
         "modules": [asdict(module) for module in readback.modules if module.status != "exact"],
     }

@@ -26,6 +26,7 @@ class SimpleTuner(BaseModel):
         model_family: what its configuration calls the family.
         streams: a block list's path -> where the streams enter and leave there.
         functions: as in `Family`.
+        class_names: a class of diffusers' inside it -> the class that stands there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,7 @@ class SimpleTuner(BaseModel):
     model_family: str
     streams: dict[str, Streams] = {}
     functions: tuple[str, ...] = ()
+    class_names: dict[str, str] = {}
 
 
 class FamilyFile(BaseModel):

@@ -1,13 +1,16 @@
 """The tables of what LyCORIS makes of a configuration."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from lokr_weighting.models.trainers import LIBRARIES, SIMPLETUNER_VERSION, Trainer
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
+from lokr_weighting.targets.lycoris.check import Checked
 from lokr_weighting.targets.lycoris.readback import ModuleResult, Readback
 from lokr_weighting.targets.tensors import label_of, parameters
 
@@ -29,36 +32,55 @@ class BlockCost:
     parameters: int
 
 
+def checked_table(checked: Checked, most: int | None = 20) -> RenderableType:
+    """Everything that is wrong with a configuration; the last sentence is the verdict."""
+    parts = _differences(checked.readback, most)
+    if checked.unread:
+        parts.append(_reasons("Keys without effect", "key", checked.unread))
+    if checked.changed:
+        parts.append(_reasons("Keys that SimpleTuner minds", "key", checked.changed))
+    remarks = readback_remarks(checked.readback)
+    parts += [*trainer_remarks(checked), *remarks[:-1]]
+    if checked.readback.exact and not checked.exact:
+        return Group(
+            *parts,
+            f"Not exact: keys without effect: {len(checked.unread)}; keys that SimpleTuner minds: "
+            f"{len(checked.changed)}; the rest does what it says.",
+        )
+    return Group(*parts, remarks[-1])
+
+
+def trainer_remarks(checked: Checked) -> list[str]:
+    """Whose classes were used, and what the other trainer's would make of the configuration."""
+    if not checked.known:
+        return [
+            f"The classes of {LIBRARIES[checked.trainer]} are not known for this model: those of "
+            "diffusers were used. If the configuration names classes, this may not be what is "
+            "trained."
+        ]
+    lines = [f"Classes: those of {_library(checked.trainer)} (--trainer)."]
+    if checked.elsewhere is not None:
+        trainer, readback = checked.elsewhere
+        made = len(readback.made)
+        verdict = "exact" if readback.exact else "not exact"
+        lines.append(
+            f"The configuration names classes, and those of {_library(trainer)} differ: with them "
+            f"(--trainer {trainer}) {made} modules are adapted, {readback.made_parameters:,} "
+            f"parameters, {verdict}."
+        )
+    return lines
+
+
 def readback_table(readback: Readback, most: int | None = 20) -> RenderableType:
     """What differs between what a configuration asks for and what LyCORIS makes of it."""
-    parts: list[RenderableType] = []
-    wrong = [module for module in readback.modules if module.status != "exact"]
-    if wrong:
-        table = Table(title="Modules that did not get what was asked", title_justify="left")
-        for name in ("module", "asked by", "status", "factor", "split", "made"):
-            table.add_column(name, overflow="fold")
-        for name in ("parameters", "made"):
-            table.add_column(name, justify="right")
-        for module in wrong[:most]:
-            table.add_row(*_module_row(module))
-        parts.append(table)
-        if most is not None and len(wrong) > most:
-            parts.append(f"... and {len(wrong) - most} more; --all shows them")
-    if readback.faults:
-        table = Table(title="Patterns that do not do what they say", title_justify="left")
-        table.add_column("pattern or class")
-        table.add_column("why")
-        for pattern, why in readback.faults.items():
-            table.add_row(escape(pattern), escape(why))
-        parts.append(table)
-    return Group(*parts, *readback_remarks(readback))
+    return Group(*_differences(readback, most), *readback_remarks(readback))
 
 
 def readback_remarks(readback: Readback) -> list[str]:
     """The comparison in sentences; the last one is the verdict."""
     counts = readback.counts
     total = len(readback.modules)
-    lines = [f"Note: {note}." for note in readback.notes]
+    lines = [f"LyCORIS says: {note}" for note in readback.notes]
     made, asked = readback.made_parameters, readback.asked_parameters
     lines.append(f"{made:,} parameters are made, {asked:,} asked for.")
     if readback.exact:
@@ -109,6 +131,40 @@ def cost_table(readback: Readback) -> RenderableType:
         )
     size = total * BYTES_PER_PARAMETER / 2**20
     return Group(table, f"{total:,} trainable parameters ({size:,.1f} MiB in bf16).")
+
+
+def _differences(readback: Readback, most: int | None) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    wrong = [module for module in readback.modules if module.status != "exact"]
+    if wrong:
+        table = Table(title="Modules that did not get what was asked", title_justify="left")
+        for name in ("module", "asked by", "status", "factor", "split", "made"):
+            table.add_column(name, overflow="fold")
+        for name in ("parameters", "made"):
+            table.add_column(name, justify="right")
+        for module in wrong[:most]:
+            table.add_row(*_module_row(module))
+        parts.append(table)
+        if most is not None and len(wrong) > most:
+            parts.append(f"... and {len(wrong) - most} more; --all shows them")
+    if readback.faults:
+        title = "Patterns that do not do what they say"
+        parts.append(_reasons(title, "pattern or class", readback.faults))
+    return parts
+
+
+def _reasons(title: str, what: str, reasons: Mapping[str, str]) -> RenderableType:
+    table = Table(title=title, title_justify="left")
+    table.add_column(what, overflow="fold")
+    table.add_column("why")
+    for part, why in reasons.items():
+        table.add_row(escape(part), escape(why))
+    return table
+
+
+def _library(trainer: Trainer) -> str:
+    version = f" {SIMPLETUNER_VERSION}" if trainer == "simpletuner" else ""
+    return f"{LIBRARIES[trainer]}{version}"
 
 
 def _module_row(module: ModuleResult) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_model, write_json
@@ -30,10 +30,20 @@ SETTINGS: dict[str, Any] = {
 """What a configuration without a template says beside its preset."""
 
 
+def _no_text(value: Any) -> Any:
+    """A number in quotation marks is none for LyCORIS, and SimpleTuner reads "1.0" as none."""
+    if isinstance(value, str | bool):
+        raise ValueError("a number is wanted here, without quotation marks")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_text), Field(allow_inf_nan=False)]
+
+
 class Preset(BaseModel):
     """A LyCORIS preset: every key that LyCORIS reads here or allows; LyCORIS refuses others."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     enable_conv: bool = True
     target_module: list[str] = []
@@ -58,9 +68,9 @@ class LycorisConfig(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     algo: str = "lora"
-    multiplier: float = 1.0
-    linear_dim: Annotated[int, Field(ge=1)] = 4
-    linear_alpha: float = 1
+    multiplier: Number = 1.0
+    linear_dim: Annotated[int, BeforeValidator(_no_text), Field(ge=1)] | None = 4
+    linear_alpha: Number | None = 1
     apply_preset: Preset | None = None
 
     def written(self) -> dict[str, Any]:

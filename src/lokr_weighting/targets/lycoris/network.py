@@ -1,9 +1,12 @@
 """The network that LyCORIS really makes of a configuration, built without memory."""
 
+import gc
 import importlib.util
+import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +19,25 @@ from lokr_weighting.targets.lycoris.config import LycorisConfig
 from lokr_weighting.targets.tensors import Tensors
 
 
+@dataclass(frozen=True)
+class Network:
+    """What LyCORIS made of a configuration.
+
+    Attributes:
+        tensors: the adapted module's full name -> its tensors.
+        said: what LyCORIS printed meanwhile, each line once.
+    """
+
+    tensors: dict[str, Tensors]
+    said: tuple[str, ...] = ()
+
+
 def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, Tensors]:
+    """As `build_network`: the tensors alone."""
+    return build_network(transformer, config).tensors
+
+
+def build_network(transformer: nn.Module, config: LycorisConfig) -> Network:
     """Build the LyCORIS network and list what it trains.
 
     LyCORIS keeps presets as class-level state; the network is built by a private copy of its
@@ -26,9 +47,6 @@ def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, 
         transformer: the model, on the meta device or real; it is not changed.
         config: the configuration, as a trainer would hand it over.
 
-    Returns:
-        the adapted module's full name -> its tensors.
-
     Raises:
         LokrWeightingError: LyCORIS refuses the configuration; with its own reason.
     """
@@ -36,28 +54,40 @@ def network_tensors(transformer: nn.Module, config: LycorisConfig) -> dict[str, 
     preset = arguments.pop("apply_preset", None)
     multiplier = arguments.pop("multiplier", 1.0)
     dim, alpha = arguments.pop("linear_dim", 4), arguments.pop("linear_alpha", 1)
-    with _quiet_lycoris(), torch.device("meta"), _StayOnMeta():
+    printed = io.StringIO()
+    with (
+        _quiet_lycoris(),
+        redirect_stdout(printed),
+        _nothing_to_collect(),
+        torch.device("meta"),
+        _StayOnMeta(),
+    ):
         lycoris = _private_copy()
         try:
             if preset:
                 lycoris.LycorisNetwork.apply_preset(preset)
             network = lycoris.create_lycoris(transformer, multiplier, dim, alpha, **arguments)
-        except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
-            raise LokrWeightingError(
-                f"LyCORIS refuses this configuration: {type(error).__name__}: {error}"
-            ) from error
-        return adapted_tensors(network, transformer)
+        except Exception as error:  # whatever goes wrong in there, a trainer would meet it too
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise LokrWeightingError(f"LyCORIS refuses this configuration: {reason}") from error
+        said = dict.fromkeys(line.strip() for line in printed.getvalue().splitlines())
+        return Network(adapted_tensors(network, transformer), tuple(line for line in said if line))
 
 
 def adapted_tensors(network: Any, transformer: nn.Module) -> dict[str, Tensors]:
-    """What a LyCORIS network adapts: the module's full name -> its tensors."""
+    """What a LyCORIS network adapts: the module's full name -> its tensors.
+
+    Those that its file holds, and those that are only trained: a scalar is multiplied into another
+    tensor when it is saved.
+    """
     names = {id(module): name for name, module in transformer.named_modules()}
-    return {
-        names[id(lora.org_module[0])]: {
-            name: tuple(tensor.shape) for name, tensor in lora.state_dict().items()
-        }
-        for lora in network.loras
-    }
+    return {names[id(lora.org_module[0])]: _tensors_of(lora) for lora in network.loras}
+
+
+def _tensors_of(lora: nn.Module) -> Tensors:
+    tensors = {name: tuple(tensor.shape) for name, tensor in lora.state_dict().items()}
+    scalar = getattr(lora, "scalar", None)
+    return tensors | ({"scalar": ()} if isinstance(scalar, nn.Parameter) else {})
 
 
 def _private_copy() -> ModuleType:
@@ -86,6 +116,16 @@ def _quiet_lycoris() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """T-LoRA looks through all objects for garbage at every module; leave it the new ones alone."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _StayOnMeta(TorchFunctionMode):

@@ -9,11 +9,11 @@ from torch import nn
 
 from lokr_weighting.targets.lycoris.claims import Claim, Effects, claim_of
 from lokr_weighting.targets.lycoris.config import LycorisConfig, Preset
-from lokr_weighting.targets.lycoris.network import network_tensors
+from lokr_weighting.targets.lycoris.network import build_network, network_tensors
+from lokr_weighting.targets.lycoris.patterns import check_patterns
 from lokr_weighting.targets.tensors import Tensors, parameters
 
 Status = Literal["exact", "wrong", "missing", "unasked"]
-IGNORED_IN_ENTRIES = ("linear_dim", "linear_alpha")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Readback:
     Attributes:
         modules: every module that is asked for or adapted.
         faults: parts of the configuration that have no effect, or not the one they name -> why.
-        notes: what is worth knowing and changes nothing.
+        notes: what LyCORIS itself said when it made the network.
     """
 
     modules: tuple[ModuleResult, ...]
@@ -89,11 +89,13 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
         config: any LyCORIS configuration.
 
     Raises:
-        LokrWeightingError: LyCORIS refuses the configuration.
+        LokrWeightingError: LyCORIS refuses the configuration, or a pattern never ends.
     """
     preset = config.apply_preset or Preset()
-    made = network_tensors(transformer, config)
     modules = dict(transformer.named_modules())
+    check_patterns(preset, modules)
+    network = build_network(transformer, config)
+    made = network.tensors
     claims = dict(_claims(modules, preset))
     alone = _made_alone(config, ((modules[name], claim.entry) for name, claim in claims.items()))
     asked = dict(zip(claims, alone, strict=True))
@@ -110,7 +112,7 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
             source = claim.source
             factor = claim.entry.get("factor", config.written().get("factor"))
         results.append(ModuleResult(name, _status(wanted, got), source, factor, wanted, got))
-    return Readback(tuple(results), effects.faults(preset), tuple(_notes(preset)))
+    return Readback(tuple(results), effects.faults(preset), network.said)
 
 
 def _status(asked: Tensors | None, made: Tensors | None) -> Status:
@@ -162,12 +164,3 @@ def _made_alone(
     each_alone = LycorisConfig.model_validate(config.written() | {"apply_preset": preset})
     made = network_tensors(modules, each_alone)
     return [made.get(numbers[kind]) for kind in kinds]
-
-
-def _notes(preset: Preset) -> list[str]:
-    entries = [*preset.name_algo_map.values(), *preset.module_algo_map.values()]
-    ignored = [key for key in IGNORED_IN_ENTRIES if any(key in entry for entry in entries)]
-    if not ignored:
-        return []
-    right = " and ".join(key.removeprefix("linear_") for key in ignored)
-    return [f"LyCORIS ignores {' and '.join(ignored)} inside an entry; there it reads {right}"]

@@ -1,0 +1,40 @@
+"""Write the classes of SimpleTuner's own transformers: a model's name -> its modules' classes.
+
+Run: python own_classes.py FILE
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lokr_weighting.models.known import SHIPPED, load_config
+from lokr_weighting.models.skeleton import skeleton_of
+from lokr_weighting.models.table import checkpoints, family_files
+
+
+def main(file: Path) -> None:
+    """Build every known model from SimpleTuner's class, without weights."""
+    found: dict[str, Any] = {}
+    for name in (*SHIPPED, *checkpoints()):
+        config = load_config(name)
+        class_name = config.pop("_class_name")
+        (family,) = (
+            each.simpletuner.model_family
+            for each in family_files()
+            if class_name in each.classes and each.simpletuner
+        )
+        module = importlib.import_module(f"simpletuner.helpers.models.{family}.transformer")
+        with torch.device("meta"):
+            model = skeleton_of(getattr(module, class_name).from_config(config))
+        found[name] = {
+            path: [each.class_name, {**each.arguments}] for path, each in model.named_modules()
+        }
+    file.write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
