@@ -9,7 +9,7 @@ import pytest
 
 from lokr_weighting import LokrWeightingError, Recipe, load_reference, make_plan, write_plan
 from lokr_weighting.models.known import load_skeleton
-from lokr_weighting.plan.factors import block_choice
+from lokr_weighting.plan.choice import choice_by_distance
 from lokr_weighting.studies.rivals import CLOSE, RIVALS, Ground, arms_of, ground_for
 from tests.conftest import random_heatmaps
 from tests.studies.test_ablation import made_up
@@ -49,7 +49,8 @@ def test_the_weighted_plan_is_the_recipes_own_and_the_uniform_one_has_one_factor
 
 def test_random_plans_shuffle_the_recipes_blocks_and_differ(ground: Ground) -> None:
     first, second = arms_of(["random"], ground, draws=2)
-    shares, critical, _ = block_choice(ground.heatmaps, ground.recipe)
+    choice = choice_by_distance(ground.heatmaps, ground.recipe)
+    shares, critical = choice.shares, choice.critical
     for arm in (first, second):
         drawn = [block.contribution for block in arm.plan.blocks]
         assert Counter(drawn) == Counter(shares.tolist())
