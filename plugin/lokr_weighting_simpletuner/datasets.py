@@ -13,7 +13,6 @@ from rich.table import Table
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import from_main
 from lokr_weighting_simpletuner.shares import batches_of_run
-from lokr_weighting_simpletuner.state import kept_data
 
 SHARE_DIGITS = 4  # of a share that is counted, so that calibrations can be told apart by it
 REGULARISATION = (
@@ -81,8 +80,7 @@ def _datasets(trainer: Any) -> tuple[DataSet, ...]:
     if len(backends) == 1:
         trained = Counter(list(backends))
     else:
-        with kept_data():
-            batches = batches_of_run(trainer, backends)
+        batches = batches_of_run(trainer, backends)
         trained = Counter(
             {name: batches[name] * each["sampler"].batch_size for name, each in backends.items()}
         )

@@ -10,7 +10,7 @@ from torch import nn
 from lokr_weighting.digests import short_digest
 from lokr_weighting.records.calibration import Settings
 from lokr_weighting_simpletuner.datasets import DataSet, training_backends
-from lokr_weighting_simpletuner.samples import Samples
+from lokr_weighting_simpletuner.samples import Samples, reference_tokens
 
 CONDITIONS = (
     "model_flavour",
@@ -64,6 +64,7 @@ def what_is_measured(trainer: Any, samples: Samples) -> Settings:
         "datasets": {each.name: each.images for each in measured},
         "shares": {each.name: each.share for each in measured},
         **{key: getattr(config, key, None) for key in CONDITIONS},
+        "reference_tokens": samples.run(0, lambda _, prepared: reference_tokens(prepared)),
         "inputs": short_digest(
             part for number in range(GIVEN) for part in _given(trainer, samples, number)
         ),

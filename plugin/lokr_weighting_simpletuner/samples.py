@@ -96,18 +96,25 @@ class Samples:
         """
 
         def measured(predict: Callable[[], None], prepared: dict[str, Any]) -> list[Measured]:
-            reference = prepared.get("conditioning_packed_latents")
             distances = probe.measure(
                 predict,
                 samples=[number],
                 text_mask=text_mask(self.trainer, prepared),
-                # Flux Kontext's, behind those of the image that is made
-                reference_tokens=0 if reference is None else reference.shape[1],
+                reference_tokens=reference_tokens(prepared),
             )
             names = [block.name for block in probe.blocks]
             return measured_of(distances, names, [self.timestep(number)], number)
 
         return self.run(number, measured)
+
+
+def reference_tokens(prepared: dict[str, Any]) -> int:
+    """How many of a batch's image tokens are reference images', behind those of what is made.
+
+    Flux Kontext has such; their distances say nothing of the image that the run trains on.
+    """
+    reference = prepared.get("conditioning_packed_latents")
+    return 0 if reference is None else reference.shape[1]
 
 
 def _image(name: str, sampler: Any, rng: np.random.Generator) -> tuple[str, str]:

@@ -5,9 +5,13 @@ from collections import Counter
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting_simpletuner.state import kept_data
 
 MOST_BATCHES = 100_000
 """Of a longer run so many are counted, from its beginning."""
+FEWEST_BATCHES = 1000
+"""A shorter run is counted again until there are so many."""
+OTHER_SEED = 1_000_003  # apart: SimpleTuner adds steps to its seed
 
 
 class CountedLoader:
@@ -41,8 +45,8 @@ def batches_of_run(trainer: Any, backends: dict[str, Any]) -> Counter[str]:
     """How many batches of each data set the run trains on, in one process.
 
     SimpleTuner's iterator chooses the data sets as in training: by probability, size and slider,
-    with repeats, and from and up to the steps and epochs that they are scheduled for.
-    What it counts in the StateTracker is left changed.
+    with repeats, and from and up to the steps and epochs that they are scheduled for. A run that
+    is too short to tell is counted several times, with other seeds.
 
     Args:
         trainer: SimpleTuner's trainer.
@@ -51,13 +55,30 @@ def batches_of_run(trainer: Any, backends: dict[str, Any]) -> Counter[str]:
     Raises:
         LokrWeightingError: training would find no data set to begin with.
     """
+    from simpletuner.helpers.training.state_tracker import StateTracker
+
+    config = trainer.config
+    steps = min(config.max_train_steps * config.gradient_accumulation_steps, MOST_BATCHES)
+    args = StateTracker.get_args()
+    seed = args.seed
+    counts: Counter[str] = Counter()
+    try:
+        for again in range(math.ceil(FEWEST_BATCHES / steps)):
+            args.seed = (seed or 0) + again * OTHER_SEED
+            with kept_data():
+                counts += _batches(backends, steps)
+    finally:
+        args.seed = seed
+    return counts
+
+
+def _batches(backends: dict[str, Any], wanted: int) -> Counter[str]:
+    """The data sets of so many batches; what the StateTracker counts is left changed."""
     from simpletuner.helpers.data_backend.runtime.dataloader_iterator import (
         random_dataloader_iterator,
     )
     from simpletuner.helpers.training.state_tracker import StateTracker
 
-    config = trainer.config
-    wanted = min(config.max_train_steps * config.gradient_accumulation_steps, MOST_BATCHES)
     loaders = {name: CountedLoader(name, _in_a_pass(each)) for name, each in backends.items()}
     counts: Counter[str] = Counter()
     step, epoch = 0, 1
