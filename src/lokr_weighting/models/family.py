@@ -87,6 +87,7 @@ class PipelineCall:
         returned: the call's argument that each returned value is handed to; None: not needed.
         call: further arguments of the call.
         mask: the returned argument that marks real tokens, where there is one.
+        tokenizers: where there is none: the tokenizers of each part of the text, in its order.
         packed: whether latents are handed over in 2x2 patches.
     """
 
@@ -96,6 +97,7 @@ class PipelineCall:
     returned: tuple[str | None, ...]
     call: Mapping[str, Any] = field(default_factory=dict)
     mask: str | None = None
+    tokenizers: tuple[tuple[str, ...], ...] = ()
     packed: bool = False
 
 
