@@ -110,6 +110,6 @@ def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[Block
 
 def _stream(name: str, blocks: BlockList) -> Stream | None:
     """Whose tokens pass through the Linear of that name inside a block."""
-    if blocks.streams.joined:
+    if not blocks.text:
         return None
     return "text" if any(fnmatchcase(name, pattern) for pattern in blocks.text) else "image"
