@@ -14,7 +14,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.collector import Collector, Progress
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.gradients import gains_of_job
-from lokr_weighting.measure.job import Job
+from lokr_weighting.measure.job import Job, PreparedJob
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.measure.runner import JobRunner
 from lokr_weighting.measure.stop import Stop
@@ -31,7 +31,7 @@ GRADIENT_SAMPLES = 200  # the fewest that gains are measured on
 
 
 def calibrate_folder(
-    job: Job,
+    job: Job | PreparedJob,
     output: Path,
     recipe: Recipe | None = None,
     *,
@@ -50,7 +50,7 @@ def calibrate_folder(
     Under `accelerate launch` every process measures its share, and all return the same.
 
     Args:
-        job: what to measure.
+        job: what to measure, prepared or not.
         output: the calibration's folder.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
@@ -81,7 +81,7 @@ def calibrate_folder(
             f"gradients need the whole transformer on the device; offload = {offload!r} cannot be"
         )
     state, where = joined(device)
-    prepared = job.prepare(recipe.bins, where)
+    prepared = job.prepare(recipe.bins, where) if isinstance(job, Job) else job
     images = prepared.images
     if images.without_caption:
         say(f"{images.without_caption} images have no caption; theirs is empty")

@@ -111,7 +111,7 @@ def gains_of_job(
     dtype = DTYPES[job.dtype_on(prepared.device)]
     pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
     source = SampleEncoder(
-        Encoder(pipeline, prepared.device),
+        Encoder(pipeline, prepared.device, job.text_tokens),
         prepared.images,
         prepared.settings["resolution"],
         buckets=job.buckets,

@@ -18,6 +18,7 @@ from lokr_weighting.plan.budget import possible_size
 from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan, read_plan
 from lokr_weighting.plan.recipe import RECIPES, Recipe, RecipeName
+from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.studies.ablation import Ablation
@@ -32,7 +33,7 @@ class Ground:
     """What plans are made from.
 
     Attributes:
-        heatmaps: the measurement.
+        measured: the measurement.
         skeleton: the model.
         recipe: the recipe of the weighted plan.
         parameters: the budget, in trainable parameters.
@@ -40,7 +41,7 @@ class Ground:
         gains: what gradients say, where they were measured.
     """
 
-    heatmaps: Heatmaps
+    measured: Calibration | Heatmaps
     skeleton: Skeleton
     recipe: Recipe
     parameters: int
@@ -57,7 +58,7 @@ class Ground:
         if recipe.name == "ablation" and contributions is None:
             contributions = self.damage()
         return make_plan(
-            self.heatmaps,
+            self._heatmaps(recipe),
             self.skeleton,
             recipe,
             budget=str(self.parameters),
@@ -84,7 +85,12 @@ class Ground:
 
     def depth(self) -> np.ndarray:
         """0 for the first block to 1 for the last, (blocks,)."""
-        return np.linspace(0, 1, self.heatmaps.block_count)
+        return np.linspace(0, 1, len(block_names(self.skeleton)))
+
+    def _heatmaps(self, recipe: Recipe) -> Heatmaps:
+        if isinstance(self.measured, Heatmaps):
+            return self.measured
+        return self.measured.heatmaps(recipe.bins, recipe.tokens)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,11 @@ def _uniform(ground: Ground, _: int = 0) -> Plan:
     return ground.plan(name="distance", critical="off", strength=0)
 
 
+def _with(description: str, **settings: object) -> Rival:
+    """The recipe's plan with other settings."""
+    return Rival(description, lambda ground, _: ground.plan(None, **settings))
+
+
 def _by_recipe(name: RecipeName) -> Rival:
     """The plan of another recipe; what only the study's recipe has, it has not."""
     settings = {} if name == "streams" else {"critical": "off", "strength": 1.0}
@@ -142,15 +153,17 @@ RIVALS: dict[str, Rival] = {
     "later": Rival("more with depth", lambda ground, _: ground.by(ground.depth())),
     "earlier": Rival("less with depth", lambda ground, _: ground.by(ground.depth()[::-1])),
     **{name: _by_recipe(name) for name in RECIPES if name != "distance"},
-    "no-critical": Rival(
-        "the recipe without critical blocks", lambda ground, _: ground.plan(critical="off")
+    "no-critical": _with("the recipe without critical blocks", critical="off"),
+    "mild-0.25": _with("the recipe at a strength of 0.25", strength=0.25),
+    "mild-0.5": _with("the recipe at a strength of 0.5", strength=0.5),
+    "one-for-all": _with("the recipe, all Linears with their block's factor", other_multiplier=1),
+    "last-token": _with("the recipe by the last token alone", tokens="last"),
+    "even-streams": _with("the recipe, both streams alike", image_weight=0.5, text_weight=0.5),
+    "image-alone": _with(
+        "the recipe by the image stream alone", image_weight=1, text_weight=0, missing_text="zero"
     ),
-    "mild-0.25": Rival(
-        "the recipe at a strength of 0.25", lambda ground, _: ground.plan(strength=0.25)
-    ),
-    "mild-0.5": Rival(
-        "the recipe at a strength of 0.5", lambda ground, _: ground.plan(strength=0.5)
-    ),
+    "text-alone": _with("the recipe by the text stream alone", image_weight=0, text_weight=1),
+    "no-clip": _with("the recipe without clipping", clip_percentile=100),
     "lora": Rival("a LoRA of the uniform plan's parameters", _uniform, kind="lora"),
 }
 """A name to type -> the plan."""
@@ -175,7 +188,7 @@ class Arm:
 
 
 def ground_for(
-    heatmaps: Heatmaps,
+    measured: Calibration | Heatmaps,
     skeleton: Skeleton,
     recipe: Recipe,
     budget: str,
@@ -189,7 +202,9 @@ def ground_for(
         LokrWeightingError: no plan for this model meets the budget.
     """
     size = possible_size(budget, block_linears(skeleton))
-    return Ground(heatmaps, skeleton, recipe, size, ablation, gains)
+    if gains is None and isinstance(measured, Calibration):
+        gains = measured.gains
+    return Ground(measured, skeleton, recipe, size, ablation, gains)
 
 
 def wants_gradients(names: Sequence[str], recipe: Recipe) -> bool:

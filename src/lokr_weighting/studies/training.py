@@ -77,7 +77,6 @@ class Bench:
         held_out: the share of the images that is held out.
         samples: how many held-out samples losses are measured on.
         batch: how many of them are run at once.
-        text_tokens: as for `Encoder`.
         keep: a folder of images whose loss should not rise.
         checkpointing: keep fewer activations, and run blocks twice (gradient checkpointing).
 
@@ -92,7 +91,6 @@ class Bench:
         held_out: float,
         samples: int,
         batch: int,
-        text_tokens: int | None = None,
         keep: ImageFolder | None = None,
         checkpointing: bool = False,
     ) -> None:
@@ -103,7 +101,7 @@ class Bench:
         folders = [trained, tested, *([] if keep is None else [keep])]
         self._sources = [
             SampleEncoder(
-                Encoder(pipeline, self.device, text_tokens),
+                Encoder(pipeline, self.device, job.text_tokens),
                 folder,
                 prepared.settings["resolution"],
                 buckets=job.buckets,
