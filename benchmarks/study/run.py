@@ -1,7 +1,7 @@
 """Run the study of docs/does-it-help.md: plans at one budget, on two models and several tasks.
 
     python benchmarks/study/run.py --list
-    python benchmarks/study/run.py shapes-style-6 --work FOLDER
+    python benchmarks/study/run.py shapes-style-6-main --work FOLDER
 
 Each cell of the study is one comparison, as `lokr-weighting compare` makes it: the same command
 goes on where it was stopped, and it may be run under `accelerate launch`. Pictures are drawn into
@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lokr_weighting.files import write_json
+from lokr_weighting.data.folder import find_images
+from lokr_weighting.data.samples import draw
+from lokr_weighting.files import nulls, read_json
 from lokr_weighting.measure.job import Job
 from lokr_weighting.processes import is_main, joined
+from lokr_weighting.records.store import read_calibration
 from lokr_weighting.studies.ablate import ablate_folder
 from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
-from lokr_weighting.studies.compare import RUNS, compare_folder
-from lokr_weighting.studies.comparison import Setup
-from lokr_weighting.studies.training import parts_of
+from lokr_weighting.studies.compare import CALIBRATION, RUNS, compare_folder
+from lokr_weighting.studies.comparison import BINS, Setup
+from lokr_weighting.studies.training import HELD_OUT_SEED, parts_of
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE.parents[1] / "scripts"
@@ -34,14 +37,10 @@ SHAPES = HERE / "shapes" / "pipeline"
 DIGITS = 6  # of a loss that is kept
 ABLATION_SAMPLES = 100
 
-PLANS = (
+MAIN = ("uniform", "weighted", "inverse", "random", "later", "gradient", "mild-0.5")
+RECIPES = (
     "uniform",
     "weighted",
-    "inverse",
-    "random",
-    "later",
-    "gradient",
-    "mild-0.5",
     "streams",
     "gradient-norm",
     "ablation",
@@ -50,7 +49,6 @@ PLANS = (
     "last-token",
     "even-streams",
     "no-clip",
-    "earlier",
 )
 
 
@@ -65,6 +63,7 @@ class Cell:
         budget: of every plan.
         text_tokens: a caption's length.
         steps: of a training.
+        plans: what is compared.
     """
 
     model: str
@@ -73,12 +72,13 @@ class Cell:
     budget: str
     text_tokens: int
     steps: int
+    plans: tuple[str, ...]
 
     @property
     def setup(self) -> Setup:
         """The comparison's settings."""
         return Setup(
-            plans=PLANS,
+            plans=self.plans,
             budget=self.budget,
             steps=self.steps,
             batch=8,
@@ -91,25 +91,29 @@ class Cell:
         )
 
 
-def _shapes(task: str, budget: int) -> Cell:
-    draw = "shapes_images.py", "--count", "200", "--seed", "1"
+def _shapes(task: str, budget: int, plans: tuple[str, ...]) -> Cell:
+    draw = "shapes_images.py", "--count", "200", "--seed", "1", "--task", task
     base = "shapes_images.py", "--count", "60", "--seed", "2"
-    return Cell(str(SHAPES), (*draw, "--task", task), base, f"uniform:{budget}", 20, 120)
+    return Cell(str(SHAPES), draw, base, f"uniform:{budget}", 20, 120, plans)
 
 
-def _digits(option: str, budget: int) -> Cell:
-    draw = "digits_images.py", "--count", "200", "--seed", "1"
+def _digits(option: str, budget: int, plans: tuple[str, ...]) -> Cell:
+    draw = "digits_images.py", "--count", "200", "--seed", "1", option
     base = "digits_images.py", "--count", "60", "--seed", "2"
-    return Cell("digits", (*draw, option), base, f"uniform:{budget}", 16, 120)
+    return Cell("digits", draw, base, f"uniform:{budget}", 16, 120, plans)
 
 
+QUESTIONS = {"main": MAIN, "recipe": RECIPES}
 CELLS = {
-    **{
-        f"shapes-{task}-{budget}": _shapes(task, budget)
-        for task in ("style", "concept", "combination")
-        for budget in (6, 4)
-    },
-    **{f"digits-inverted-{budget}": _digits("--invert", budget) for budget in (6, 4)},
+    f"{name}-{budget}-{question}": make(task, budget, plans)
+    for question, plans in QUESTIONS.items()
+    for name, make, task in (
+        ("shapes-style", _shapes, "style"),
+        ("shapes-concept", _shapes, "concept"),
+        ("shapes-combination", _shapes, "combination"),
+        ("digits-inverted", _digits, "--invert"),
+    )
+    for budget in (6, 4)
 }
 """A name to type -> the comparison. The number is the budget's uniform factor."""
 
@@ -121,27 +125,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("study"))
     parser.add_argument("--list", action="store_true", help="show the cells")
     parser.add_argument(
-        "--keep-unfinished", action="store_true", help="keep finished trainings; train nothing"
+        "--keep-unfinished", action="store_true", help="train nothing, keep what there is"
     )
     arguments = parser.parse_args()
     if arguments.list or arguments.cell is None:
-        sys.stdout.writelines(f"{name}: {cell}\n" for name, cell in CELLS.items())
+        sys.stdout.writelines(f"{name}: {', '.join(cell.plans)}\n" for name, cell in CELLS.items())
         return
     cell, output = CELLS[arguments.cell], arguments.work / arguments.cell
-    if arguments.keep_unfinished:
-        _keep(arguments.cell, output, None)
-        return
     pictures = _drawn(arguments.work, cell.pictures)
     job = Job(cell.model, pictures, text_tokens=cell.text_tokens)
-    comparison = compare_folder(
-        job,
-        output,
-        cell.setup,
-        keep=_drawn(arguments.work, cell.base),
-        ablation=_ablated(job, cell.setup, output.with_name(f"{arguments.cell}.ablation.json")),
-    )
+    if not arguments.keep_unfinished:
+        compare_folder(
+            job,
+            output,
+            cell.setup,
+            keep=_drawn(arguments.work, cell.base),
+            ablation=_ablated(job, cell.setup, _ablation_file(output)),
+        )
     if is_main():
-        _keep(arguments.cell, output, comparison.as_json())
+        RESULTS.mkdir(exist_ok=True)
+        kept = json.dumps(_kept(output, job, cell.setup), separators=(",", ":"))
+        (RESULTS / f"{arguments.cell}.json").write_text(kept + "\n", encoding="utf-8")
 
 
 def _drawn(work: Path, command: tuple[str, ...]) -> Path:
@@ -163,16 +167,28 @@ def _ablated(job: Job, setup: Setup, file: Path) -> Ablation:
     return read_ablation(file)
 
 
-def _keep(name: str, output: Path, comparison: dict[str, Any] | None) -> None:
-    """Write a cell's results with every training's losses, rounded, to one file."""
-    runs = [_rounded(json.loads(file.read_text())) for file in sorted((output / RUNS).iterdir())]
-    setup = json.loads((output / "setup.json").read_text())
-    ablation = json.loads(output.with_name(f"{name}.ablation.json").read_text())
-    RESULTS.mkdir(exist_ok=True)
-    write_json(
-        RESULTS / f"{name}.json",
-        {"setup": setup, "comparison": comparison, "ablation": ablation, "runs": runs},
-    )
+def _ablation_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.ablation.json")
+
+
+def _kept(output: Path, job: Job, setup: Setup) -> dict[str, Any]:
+    """A cell's measurements, and every training's losses, rounded."""
+    _, tested = parts_of(find_images(job.data), setup.held_out, job.seed)
+    captions = [len(item.captions) for item in tested.items]
+    drawn = [draw(HELD_OUT_SEED, index, BINS, captions) for index in range(setup.samples)]
+    calibration = read_calibration(output / CALIBRATION)
+    heatmaps, gains = calibration.heatmaps(), calibration.gains
+    return {
+        "setup": setup.model_dump(mode="json"),
+        "images": [sample.image for sample in drawn],
+        "timesteps": [round(sample.timestep, DIGITS) for sample in drawn],
+        "blocks": list(calibration.blocks),
+        "image": heatmaps.image.round(DIGITS).tolist(),
+        "text": [nulls(row) for row in heatmaps.text.round(DIGITS)],
+        "gradient_norms": {} if gains is None else gains.norms,
+        "ablation": read_json(_ablation_file(output)),
+        "runs": [_rounded(read_json(file)) for file in sorted((output / RUNS).iterdir())],
+    }
 
 
 def _rounded(run: dict[str, Any]) -> dict[str, Any]:
