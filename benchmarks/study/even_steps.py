@@ -2,12 +2,13 @@
 
     python benchmarks/study/even_steps.py PICTURES
 
-PICTURES are those of the cell shapes-style (``scripts/shapes_images.py FOLDER --count 200 --seed 1
---task style``). LyCORIS and peft's "lycoris" start draw w1, (out_l, in_m), from a range that shrinks
-with the root of in_m, and w2 is zero: so the first steps of AdamW move the weight by less where a
-split is coarser. "even" undoes this by a factor sqrt(in_m / 6) on w1, which files keep: it could be
-had in every trainer. For every plan, size, start and learning rate: the held-out loss, and how far
-the first step moved the weights, as a root mean square: the coarsest splits' over the finest's.
+PICTURES are those of the cells shapes-style (``scripts/shapes_images.py FOLDER --count 200
+--seed 1 --task style``). LyCORIS, and peft's start "lycoris", draw w1, (out_l, in_m), from a range
+that shrinks with the root of in_m, and w2 is zero: so the first steps of AdamW move the weight by
+less where a split is coarser. "even" undoes this by a factor sqrt(in_m / 6) on w1, which files keep:
+it could be had in every trainer. For every plan, size, start and learning rate: the held-out loss,
+and how far the first step moved the weights, as a root mean square: the coarsest splits' over the
+finest's.
 """
 
 import argparse
