@@ -59,7 +59,7 @@ def batches_of_run(trainer: Any, backends: dict[str, Any]) -> Counter[str]:
 
     config = trainer.config
     steps = min(config.max_train_steps * config.gradient_accumulation_steps, MOST_BATCHES)
-    args = StateTracker.get_args()
+    args: Any = StateTracker.get_args()
     seed = args.seed
     counts: Counter[str] = Counter()
     try:

@@ -163,14 +163,16 @@ class Probe:
         tensors = [self._numbers[block.name] for block in self.blocks]
         device = tensors[0].device
         stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
-        image, image_last, *text = stacked.cpu().numpy()
+        image, image_last, text, text_last, text_last_real = stacked.cpu().numpy()
         names = [block.name for block in self.blocks]
         has_text = np.array([self._has_text[name] for name in names])
         pairs = ()
         if self.similarity:
             both = (self._image_tokens, self._caption_tokens)
             pairs = (each.take(names, len(image)) for each in both)
-        distances = Distances(image, text[0], image_last, *text[1:], has_text, *pairs)
+        means = image, text
+        ends = image_last, text_last, text_last_real
+        distances = Distances(*means, *ends, has_text, *pairs)
         self._clear()
         return distances
 

@@ -43,6 +43,8 @@ class BlockList:
             modulation Linears, which get the block's factor itself.
         streams: where the streams enter and leave its blocks; by default both apart, the text
             first in the output, as in SD3's, Flux's and AuraFlow's joint blocks.
+        text: patterns of names inside a block: the Linears that only text tokens pass through;
+            others are the image's. Without any, both streams' tokens pass through all.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
@@ -50,6 +52,7 @@ class BlockList:
     path: str
     base: tuple[str, ...]
     streams: Streams = Streams()
+    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
