@@ -16,6 +16,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.angles import angular_distance
 from lokr_weighting.measure.compared_tokens import ComparedTokens
 from lokr_weighting.measure.distances import Distances
+from lokr_weighting.measure.real_tokens import last, masked_mean, real_tokens
 from lokr_weighting.models.blocks import Block, blocks_of
 from lokr_weighting.models.table import family_of
 
@@ -162,14 +163,16 @@ class Probe:
         tensors = [self._numbers[block.name] for block in self.blocks]
         device = tensors[0].device
         stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
-        image, image_last, text, text_last = stacked.cpu().numpy()
+        image, image_last, text, text_last, text_last_real = stacked.cpu().numpy()
         names = [block.name for block in self.blocks]
         has_text = np.array([self._has_text[name] for name in names])
         pairs = ()
         if self.similarity:
             both = (self._image_tokens, self._caption_tokens)
             pairs = (each.take(names, len(image)) for each in both)
-        distances = Distances(image, text, image_last, text_last, has_text, *pairs)
+        means = image, text
+        ends = image_last, text_last, text_last_real
+        distances = Distances(*means, *ends, has_text, *pairs)
         self._clear()
         return distances
 
@@ -227,10 +230,14 @@ class Probe:
         image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
         if text_distance is None:
             real = None
-            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 2
+            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 3
         else:
-            real = _real_tokens(self._text_mask, text_distance)
-            text_numbers = [_masked_mean(text_distance, real), text_distance[..., -1]]
+            real = real_tokens(self._text_mask, text_distance)
+            text_numbers = [
+                masked_mean(text_distance, real),
+                text_distance[..., -1],
+                last(text_distance, real),
+            ]
         self._numbers[block.name] = torch.stack(image_numbers + text_numbers)
         if self.similarity:
             self._image_tokens.keep(block.name, image_out, None, self._samples)
@@ -272,24 +279,3 @@ def _distance(before: Tensor, after: Tensor) -> Tensor:
     """Token distances, (batch, tokens), without a graph."""
     with torch.no_grad():
         return angular_distance(before.detach(), after.detach().to(before.device))
-
-
-def _real_tokens(mask: Tensor | None, distance: Tensor) -> Tensor | None:
-    """Which tokens of the text stream count; all where no mask is known or it leaves none."""
-    if mask is None:
-        return None
-    in_front = distance.shape[-1] - mask.shape[-1]
-    if in_front < 0:
-        raise LokrWeightingError(
-            f"text_mask has {mask.shape[-1]} tokens, the text stream only {distance.shape[-1]}"
-        )
-    real = mask.to(distance.device, torch.bool)
-    real = real | ~real.any(dim=-1, keepdim=True)
-    return nn.functional.pad(real, (in_front, 0), value=True)
-
-
-def _masked_mean(distance: Tensor, real: Tensor | None) -> Tensor:
-    """The mean over real tokens."""
-    if real is None:
-        return distance.mean(dim=-1)
-    return distance.where(real, 0).sum(dim=-1) / real.sum(dim=-1)

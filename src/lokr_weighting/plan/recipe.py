@@ -36,8 +36,9 @@ class Recipe(BaseModel):
 
     name: RecipeName = "distance"
     """What decides where capacity goes, a row of `RECIPES`."""
-    tokens: Literal["mean", "last"] = "mean"
-    """Distances averaged over every real token, or the last token's alone (the study's)."""
+    tokens: Literal["mean", "last", "last-real"] = "mean"
+    """Distances averaged over every real token, or the last token's alone (the study's; of a padded
+    text that is padding), or the last real token's."""
     bins: Annotated[int, Field(ge=1)] = 10
     """Timestep bins that records are averaged in."""
     clip_percentile: Percentile = 90
