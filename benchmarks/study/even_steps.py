@@ -5,8 +5,8 @@
 PICTURES are those of the cells shapes-style (``scripts/shapes_images.py FOLDER --count 200
 --seed 1 --task style``). LyCORIS, and peft's start "lycoris", draw w1, (out_l, in_m), from a range
 that shrinks with the root of in_m, and w2 is zero: so the first steps of AdamW move the weight by
-less where a split is coarser. "even" undoes this by a factor sqrt(in_m / 6) on w1, which files keep:
-it could be had in every trainer. For every plan, size, start and learning rate: the held-out loss,
+less where a split is coarser. "even" undoes this by a factor sqrt(in_m / 6) on w1, which files
+keep: any trainer could have it. For every plan, size, start and learning rate: the held-out loss,
 and how far the first step moved the weights, as a root mean square: the coarsest splits' over the
 finest's.
 """
