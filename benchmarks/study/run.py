@@ -186,7 +186,7 @@ def _kept(output: Path, job: Job, setup: Setup) -> dict[str, Any]:
         "image": heatmaps.image.round(DIGITS).tolist(),
         "text": [nulls(row) for row in heatmaps.text.round(DIGITS)],
         "gradient_norms": {} if gains is None else gains.norms,
-        "ablation": read_json(_ablation_file(output)),
+        "ablation": read_json(_ablation_file(output)) | {"model": output.name},
         "runs": [_rounded(read_json(file)) for file in sorted((output / RUNS).iterdir())],
     }
 
