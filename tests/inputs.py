@@ -1,9 +1,11 @@
 """What several tests start from: a short job, its command, a records file, a folder of digits."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -51,3 +53,14 @@ def write_digits(folder: Path, count: int, *options: str) -> Path:
     script = [sys.executable, str(SCRIPTS / "digits_images.py"), str(folder)]
     subprocess.run([*script, "--count", str(count), *options], check=True)
     return folder
+
+
+def imported(file: Path) -> ModuleType:
+    """A script that lies in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(f"script_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

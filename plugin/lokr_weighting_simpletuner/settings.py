@@ -44,10 +44,10 @@ class Settings(BaseModel):
     max_factor: Annotated[int, Field(ge=1)] | None = Field(
         None, description="The recipe's largest factor, for the block that contributes least."
     )
-    tokens: Literal["mean", "last"] | None = Field(
+    tokens: Literal["mean", "last", "last-real"] | None = Field(
         None,
-        description="Average the distance over every token, or take the last token's, as the "
-        "SD3.5-Large study did. Default: the recipe's, which averages.",
+        description="Average the distance over every real token, or take the last token's, as the "
+        "SD3.5-Large study did, or the last real token's. Default: the recipe's, which averages.",
     )
     recipe: str | None = Field(None, description="A JSON file of recipe settings.")
     seed: Annotated[int, Field(ge=0)] = Field(

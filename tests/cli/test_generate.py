@@ -40,6 +40,8 @@ def test_generate_writes_a_configuration_that_verifies_exact(
         (["--model", "model", "--data", "images", "--resolution", "50"], "multiple of 16"),
         (["--model", "model", "--data", "images", "--set", "bins=x"], "bins = 'x'"),
         (["--model", "model", "--data", "images", "--budget", "1"], "at least"),
+        (["--model", "model", "--data", "images", "--recipe", "ablation"], "then plan --recipe"),
+        (["--model", "model", "--data", "images", "--recipe", "nowhere.json"], "no such file"),
     ],
 )
 def test_a_mistake_is_one_clear_line(

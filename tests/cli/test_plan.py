@@ -4,8 +4,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lokr_weighting import read_plan
+from lokr_weighting.studies.ablation import write_ablation
 from tests.conftest import Run
 from tests.inputs import write_records
+from tests.studies.test_ablation import made_up
 
 Cli = Callable[..., Run]
 
@@ -133,3 +136,33 @@ def test_a_plan_without_read_back_needs_no_torch(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "peft_config.json").exists()
+
+
+def test_a_recipe_is_given_by_name_or_file_and_a_wrong_name_says_which_there_are(
+    cli: Cli, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "lokr.json")
+    options = ["--reference", "sd3.5-large", "--no-read-back", "--json", "-o", output]
+    named = cli("plan", *options, "--recipe", "streams")
+    assert json.loads(named.out)["recipe"]["name"] == "streams"
+    file = tmp_path / "streams.json"
+    file.write_text('{"name": "streams"}')
+    assert cli("plan", *options, "--recipe", str(file)).out == named.out
+    wrong = cli("plan", *options, "--recipe", "gradients")
+    assert wrong.code == 2
+    assert "is none of distance, streams, gradient, gradient-norm, ablation" in wrong.err
+    assert "there is no such file" in wrong.err
+
+
+def test_the_recipe_ablation_goes_by_an_ablations_file(cli: Cli, tmp_path: Path) -> None:
+    output = tmp_path / "lokr.json"
+    damage = [float(block % 5) for block in range(38)]
+    write_ablation(tmp_path / "a.json", made_up(damage, damage, damage, "transformer_blocks"))
+    options = ["--reference", "sd3.5-large", "--no-read-back", "-o", str(output)]
+    options += ["--recipe", "ablation"]
+    refused = cli("plan", *options)
+    assert (refused.code, output.exists()) == (2, False)
+    assert "give --ablation ablation.json" in refused.err
+    assert cli("plan", *options, "--ablation", str(tmp_path / "a.json")).code == 0
+    plan = read_plan(output.with_suffix(".plan.json"))
+    assert [block.contribution for block in plan.blocks] == [each / 4 for each in damage]

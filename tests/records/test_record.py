@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lokr_weighting import LokrWeightingError, read_records
+from lokr_weighting.records.record import Record, stack_records
 
 GOOD = {"timestep": 0.5, "hidden_states": [0.1, 0.2], "encoder_hidden_states": [0.3]}
 
@@ -71,3 +72,27 @@ def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(LokrWeightingError, match=r"empty\.jsonl: holds no records"):
         read_records(tmp_path / "empty.jsonl")
+
+
+def test_the_last_real_token_is_read_beside_the_images_last(tmp_path: Path) -> None:
+    record = GOOD | {
+        "hidden_states_last": [0.5, 0.6],
+        "encoder_hidden_states_last": [0.7],
+        "encoder_hidden_states_last_real": [0.8],
+    }
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(record))
+    found = read_records(file, "last-real")
+    assert (found.image.tolist(), found.text[0, 0]) == ([[0.5, 0.6]], 0.8)
+    assert read_records(file, "last").text[0, 0] == 0.7
+
+
+def test_tokens_that_an_older_file_lacks_are_refused_by_name(tmp_path: Path) -> None:
+    record = GOOD | {"hidden_states_last": [0.5, 0.6], "encoder_hidden_states_last": [0.7]}
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(record))
+    key = "encoder_hidden_states_last_real"
+    with pytest.raises(LokrWeightingError, match=rf"jsonl:1: key '{key}' is missing"):
+        read_records(file, "last-real")
+    with pytest.raises(LokrWeightingError, match=rf"sample 3 has no key '{key}'"):
+        stack_records([Record.model_validate(record | {"sample": 3})], "last-real")

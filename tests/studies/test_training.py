@@ -23,9 +23,9 @@ SHORT = Training(steps=12, batch=2, rate=1e-2, seed=1)
 
 
 def bench_of(pipeline: Path, images: Path, keep: Path | None = None, **options: Any) -> Bench:
-    prepared = job(pipeline, images).prepare(10, torch.device("cpu"))
+    prepared = job(pipeline, images, text_tokens=8).prepare(10, torch.device("cpu"))
     kept = None if keep is None else find_images(keep)
-    options |= {"held_out": 0.3, "samples": 20, "batch": 5, "text_tokens": 8}
+    options |= {"held_out": 0.3, "samples": 20, "batch": 5}
     return Bench(prepared, keep=kept, **options)
 
 

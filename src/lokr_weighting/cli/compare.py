@@ -21,7 +21,8 @@ def compare(
         str,
         typer.Option(
             help="Names, separated by commas: weighted, uniform, inverse, random, later, earlier, "
-            "ablation, no-critical, mild-0.25, mild-0.5, lora, or files of plans."
+            "streams, gradient, gradient-norm, ablation, mild-0.5, lora, ... (docs/compare.md), or "
+            "files of plans."
         ),
     ] = "weighted,uniform,inverse,random",
     reference: Annotated[str, typer.Option(help="The plan that others are set against.")] = (

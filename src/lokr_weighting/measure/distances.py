@@ -14,7 +14,8 @@ class Distances:
     """The distances of one forward: every array is (batch, blocks) float32.
 
     `image` and `text` average every real token, `image_last` and `text_last` are the last token's
-    (the SD3.5-Large study's). Text is NaN where a block hands no text on (`has_text` is False);
+    (the SD3.5-Large study's), `text_last_real` the last text token's that is no padding, as far as
+    that is known. Text is NaN where a block hands no text on (`has_text` is False);
     any other NaN is a hidden state that was not finite. Where it was asked for, the two `*_pairs`
     are the similarity of every pair of blocks, (batch, pairs) as in `Pairs`.
     """
@@ -23,6 +24,7 @@ class Distances:
     text: np.ndarray
     image_last: np.ndarray
     text_last: np.ndarray
+    text_last_real: np.ndarray
     has_text: np.ndarray
     image_pairs: np.ndarray | None = None
     text_pairs: np.ndarray | None = None
@@ -49,6 +51,9 @@ def measured_of(
             encoder_hidden_states=_with_text(distances.text[row], distances.has_text),
             hidden_states_last=_numbers(distances.image_last[row]),
             encoder_hidden_states_last=_with_text(distances.text_last[row], distances.has_text),
+            encoder_hidden_states_last_real=_with_text(
+                distances.text_last_real[row], distances.has_text
+            ),
             sample=first + row,
         )
         if distances.image_pairs is not None and distances.text_pairs is not None:

@@ -1,7 +1,7 @@
 """A job: what decides the records of a calibration on a folder of images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Job:
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU, float32 on a CPU.
         revision: of a hub id.
         quantization: as for `load_pipeline`.
+        text_tokens: tokens that a caption is padded or cut to; None: the pipeline's own number.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Job:
     dtype: str | None = None
     revision: str | None = None
     quantization: dict[str, Any] | None = None
+    text_tokens: int | None = None
 
     def dtype_on(self, device: torch.device) -> str:
         """The dtype's name.
@@ -96,6 +98,7 @@ class Job:
             "crops": self.crops,
             "dtype": self.dtype_on(device),
             "quantization": self.quantization,
+            "text_tokens": self.text_tokens,
         }
 
 
@@ -120,6 +123,11 @@ class PreparedJob:
     settings: Settings
     blocks: tuple[str, ...]
     linears: Sequence[BlockLinear]
+
+    def on(self, images: ImageFolder) -> "PreparedJob":
+        """The same job on some of its images."""
+        of_images = {"data": fingerprint(images), "images": len(images.items)}
+        return replace(self, images=images, settings={**self.settings, **of_images})
 
 
 def _own_resolution(pipeline: Path) -> int:

@@ -16,6 +16,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.angles import angular_distance
 from lokr_weighting.measure.compared_tokens import ComparedTokens
 from lokr_weighting.measure.distances import Distances
+from lokr_weighting.measure.real_tokens import last, masked_mean, real_tokens
 from lokr_weighting.models.blocks import Block, blocks_of
 from lokr_weighting.models.table import family_of
 
@@ -65,6 +66,7 @@ class Probe:
         self.blocks = blocks_of(model)
         self._samples: Sequence[int] | None = None
         self._text_mask: Tensor | None = None
+        self._reference_tokens = 0
         self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
         self._numbers: dict[str, Tensor] = {}
         self._has_text: dict[str, bool] = {}
@@ -118,6 +120,7 @@ class Probe:
         *,
         samples: Sequence[int] | None = None,
         text_mask: Tensor | None = None,
+        reference_tokens: int = 0,
     ) -> Distances:
         """The distances of one forward.
 
@@ -128,11 +131,14 @@ class Probe:
             text_mask: which caption tokens are real, (batch, tokens) of bool, where that is known:
                 padding is left out of the text's mean. Tokens that the model puts in front of the
                 caption count as real.
+            reference_tokens: how many tokens at the end of the image stream are of reference
+                images and not of the one that is made (Flux Kontext): they do not count.
 
         Raises:
             LokrWeightingError: as `take`, or the mask has more tokens than the text stream.
         """
         self._samples, self._text_mask = samples, text_mask
+        self._reference_tokens = reference_tokens
         try:
             forward()
             return self.take()
@@ -157,19 +163,22 @@ class Probe:
         tensors = [self._numbers[block.name] for block in self.blocks]
         device = tensors[0].device
         stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
-        image, image_last, text, text_last = stacked.cpu().numpy()
+        image, image_last, text, text_last, text_last_real = stacked.cpu().numpy()
         names = [block.name for block in self.blocks]
         has_text = np.array([self._has_text[name] for name in names])
         pairs = ()
         if self.similarity:
             both = (self._image_tokens, self._caption_tokens)
             pairs = (each.take(names, len(image)) for each in both)
-        distances = Distances(image, text, image_last, text_last, has_text, *pairs)
+        means = image, text
+        ends = image_last, text_last, text_last_real
+        distances = Distances(*means, *ends, has_text, *pairs)
         self._clear()
         return distances
 
     def _clear(self) -> None:
         self._samples = self._text_mask = None
+        self._reference_tokens = 0
         self._entered.clear()
         self._numbers.clear()
         self._has_text.clear()
@@ -214,14 +223,21 @@ class Probe:
             text_out = output[streams.text_out]
             if text_out is not None:
                 text_distance = _distance(entered_text.tokens, text_out)
+        if self._reference_tokens:
+            made = image_distance.shape[1] - self._reference_tokens
+            image_distance, image_out = image_distance[:, :made], image_out[:, :made]
         self._has_text[block.name] = text_distance is not None
         image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
         if text_distance is None:
             real = None
-            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 2
+            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 3
         else:
-            real = _real_tokens(self._text_mask, text_distance)
-            text_numbers = [_masked_mean(text_distance, real), text_distance[..., -1]]
+            real = real_tokens(self._text_mask, text_distance)
+            text_numbers = [
+                masked_mean(text_distance, real),
+                text_distance[..., -1],
+                last(text_distance, real),
+            ]
         self._numbers[block.name] = torch.stack(image_numbers + text_numbers)
         if self.similarity:
             self._image_tokens.keep(block.name, image_out, None, self._samples)
@@ -263,24 +279,3 @@ def _distance(before: Tensor, after: Tensor) -> Tensor:
     """Token distances, (batch, tokens), without a graph."""
     with torch.no_grad():
         return angular_distance(before.detach(), after.detach().to(before.device))
-
-
-def _real_tokens(mask: Tensor | None, distance: Tensor) -> Tensor | None:
-    """Which tokens of the text stream count; all where no mask is known or it leaves none."""
-    if mask is None:
-        return None
-    in_front = distance.shape[-1] - mask.shape[-1]
-    if in_front < 0:
-        raise LokrWeightingError(
-            f"text_mask has {mask.shape[-1]} tokens, the text stream only {distance.shape[-1]}"
-        )
-    real = mask.to(distance.device, torch.bool)
-    real = real | ~real.any(dim=-1, keepdim=True)
-    return nn.functional.pad(real, (in_front, 0), value=True)
-
-
-def _masked_mean(distance: Tensor, real: Tensor | None) -> Tensor:
-    """The mean over real tokens."""
-    if real is None:
-        return distance.mean(dim=-1)
-    return distance.where(real, 0).sum(dim=-1) / real.sum(dim=-1)

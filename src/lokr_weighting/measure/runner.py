@@ -39,7 +39,7 @@ class JobRunner:
         job, images = prepared.job, prepared.images
         dtype = DTYPES[job.dtype_on(prepared.device)]
         pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
-        encoder = Encoder(pipeline, prepared.device)
+        encoder = Encoder(pipeline, prepared.device, job.text_tokens)
         self._encoder = SampleEncoder(
             encoder, images, prepared.settings["resolution"], buckets=job.buckets, crops=job.crops
         )

@@ -14,16 +14,27 @@ from lokr_weighting.records.heatmaps import Distance
 from lokr_weighting.records.lines import numbered_lines
 from lokr_weighting.records.pairs import Pairs
 
-Tokens = Literal["mean", "last"]
+Tokens = Literal["mean", "last", "last-real"]
+"""Over every real token, the last token alone (the study's), or the last one that is no padding."""
+Stream = Literal["hidden_states", "encoder_hidden_states"]
+
+
+def key_of(stream: Stream, tokens: Tokens) -> str:
+    """Where a record keeps a stream's distances of these tokens; an image has no padding."""
+    if tokens == "mean":
+        return stream
+    real = tokens == "last-real" and stream == "encoder_hidden_states"
+    return f"{stream}_last_real" if real else f"{stream}_last"
 
 
 class Record(BaseModel):
     """One line: a sample's timestep in [0, 1] and its distances, block by block.
 
     `hidden_states` is the image stream, `encoder_hidden_states` the text stream: averaged over
-    tokens in files written here, and of the last token in the two `*_last`. Blocks at the end
-    that hand no text on are left out of the text lists, blocks between others are null. Other
-    keys are allowed and left alone: a file may carry more for other readers.
+    tokens in files written here, of the last token in the two `*_last`, and of the last text token
+    that is no padding in `*_last_real`. Blocks at the end that hand no text on are left out of the
+    text lists, blocks between others are null. Other keys are allowed and left alone: a file may
+    carry more for other readers.
     """
 
     timestep: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -31,6 +42,7 @@ class Record(BaseModel):
     encoder_hidden_states: list[Distance | None]
     hidden_states_last: list[Distance] | None = None
     encoder_hidden_states_last: list[Distance | None] | None = None
+    encoder_hidden_states_last_real: list[Distance | None] | None = None
     sample: Annotated[int, Field(ge=0)] | None = None
 
     _pairs: Pairs | None = PrivateAttr(default=None)
@@ -46,9 +58,9 @@ class Record(BaseModel):
         record._pairs = pairs
         return record
 
-    def stream(self, key: Literal["hidden_states", "encoder_hidden_states"], tokens: Tokens):
+    def stream(self, key: Stream, tokens: Tokens):
         """One stream's distances; None where they were not recorded."""
-        return getattr(self, key if tokens == "mean" else f"{key}_last")
+        return getattr(self, key_of(key, tokens))
 
     @property
     def line(self) -> str:
@@ -94,7 +106,7 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
 
     Args:
         path: the file.
-        tokens: which of the two recorded averages; "last" needs a file written here.
+        tokens: which of the recorded tokens; all but "mean" need a file written here.
 
     Raises:
         LokrWeightingError: the file is missing, empty, cut short, or a line is not a record; the
@@ -108,8 +120,8 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
             stream, before = row.stream(key, tokens), first.stream(key, tokens)
             if stream is None:
                 raise LokrWeightingError(
-                    f"{path}:{number}: key '{key}_last' is missing: the last token alone was not "
-                    "recorded in this file"
+                    f"{path}:{number}: key '{key_of(key, tokens)}' is missing: tokens={tokens} was "
+                    "not recorded in this file"
                 )
             if len(stream) != len(before):
                 raise LokrWeightingError(
@@ -146,7 +158,18 @@ def parse_not_finite(line: bytes, where: str) -> NotFinite:
 
 
 def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
-    """Records of equal length as arrays."""
+    """Records of equal length as arrays.
+
+    Raises:
+        LokrWeightingError: one was written before such tokens were recorded.
+    """
+    for row in rows:
+        if row.stream("encoder_hidden_states", tokens) is None:
+            raise LokrWeightingError(
+                f"sample {row.sample} has no key '{key_of('encoder_hidden_states', tokens)}': "
+                f"tokens={tokens} was not recorded; measure anew in another folder, or plan with "
+                "other tokens"
+            )
     image = np.array([row.stream("hidden_states", tokens) for row in rows])
     text = np.full_like(image, np.nan)
     known = np.array([row.stream("encoder_hidden_states", tokens) for row in rows], dtype=float)

@@ -2,7 +2,8 @@
 
 `settings.json` is written first and says what the records are of, `records.jsonl` grows sample by
 sample, `not_finite.jsonl` names samples with NaN or Inf, `similarity.jsonl` holds the similarity of
-every pair of blocks where it was asked for, `calibration.json` is written last.
+every pair of blocks where it was asked for, `calibration.json` is written last; `gains.json` may be
+added to a finished calibration.
 """
 
 import os
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import check_same, read_json, read_model, write_json
 from lokr_weighting.records.calibration import Calibration, Settings, Summary
+from lokr_weighting.records.gains import GAINS, Gains, read_gains
 from lokr_weighting.records.lines import numbered_lines, without_cut_line
 from lokr_weighting.records.pairs import Pairs, line_of, parse_pairs
 from lokr_weighting.records.record import (
@@ -121,7 +123,21 @@ def read_calibration(folder: Path) -> Calibration:
         folder,
         summary.skipped,
         summary.versions,
+        read_own_gains(folder, summary.settings),
     )
+
+
+def read_own_gains(folder: Path, settings: Settings) -> Gains | None:
+    """A calibration's gains, where they were measured.
+
+    Raises:
+        LokrWeightingError: the file is damaged or of another calibration.
+    """
+    if not (folder / GAINS).exists():
+        return None
+    file = read_gains(folder / GAINS)
+    check_same(folder, "gains", file.settings, settings)
+    return file.gains
 
 
 def _line_in(name: str, each: Measured) -> str | None:

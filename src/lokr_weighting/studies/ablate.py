@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.measure.job import Job
+from lokr_weighting.measure.job import Job, PreparedJob
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.measure.runner import JobRunner
 from lokr_weighting.models.blocks import places_in_lists
@@ -38,7 +38,7 @@ def standard_strategies(blocks: Sequence[str]) -> list[Strategy]:
 
 
 def ablate_folder(
-    job: Job,
+    job: Job | PreparedJob,
     strategies: Sequence[Strategy] | None = None,
     *,
     samples: int = 40,
@@ -51,7 +51,7 @@ def ablate_folder(
     Under `accelerate launch` every process runs its share, and all return the same.
 
     Args:
-        job: model and data, as for a calibration.
+        job: model and data, as for a calibration, prepared or not.
         strategies: what to try; by default `standard_strategies`.
         samples: how many (image, caption, timestep); at least two for each of ten timestep bins.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
@@ -66,7 +66,7 @@ def ablate_folder(
             f"samples = {samples}: {BINS} timestep bins need at least {2 * BINS}"
         )
     state, where = joined(device)
-    prepared = job.prepare(BINS, where)
+    prepared = job.prepare(BINS, where) if isinstance(job, Job) else job
     chosen = list(standard_strategies(prepared.blocks) if strategies is None else strategies)
     own = range(state.process_index, samples, state.num_processes)
     total = len(own) * (len(chosen) + 1)
@@ -83,7 +83,7 @@ def ablate_folder(
     stacked = stack_records(records)
     bins = bin_of(stacked.timesteps, BINS)
     return Ablation(
-        job.model,
+        prepared.job.model,
         samples,
         prepared.blocks,
         float(base.mean()),

@@ -6,7 +6,7 @@ of its name alone, so that it does not matter when, in which order or in which p
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from lokr_weighting.studies.comparison import (
     compared,
     run_file,
 )
-from lokr_weighting.studies.rivals import Arm, arms_of, check_names, ground_for
+from lokr_weighting.studies.rivals import Arm, arms_of, check_names, ground_for, wants_gradients
 from lokr_weighting.studies.training import Bench, Training, parts_of
 
 RUNS, PLANS, CALIBRATION, SETUP, RESULT = (
@@ -166,8 +166,8 @@ def compare_folder(
 ) -> Comparison:
     """Compare plans on a folder of images; resumes what `output` holds.
 
-    Measures the model on the images first, for the plans that are made from a measurement. Under
-    `accelerate launch` every process trains its share, and all return the same.
+    First measures the model on the images that are trained on, for the plans that are made from a
+    measurement. Under `accelerate launch` every process trains its share, and all return the same.
 
     Args:
         job: model and data.
@@ -187,19 +187,20 @@ def compare_folder(
     setup = setup or Setup()
     check_names(setup.plans)
     state, where = joined(device)
+    job = replace(job, text_tokens=setup.text_tokens)
     prepared = job.prepare(setup.recipe.bins, where)
-    parts_of(prepared.images, setup.held_out, job.seed)
+    trained, _ = parts_of(prepared.images, setup.held_out, job.seed)
     kept = None if keep is None else find_images(keep)
     calibration, _ = calibrate_folder(
-        job,
+        prepared.on(trained),
         output / CALIBRATION,
         setup.recipe,
         device=device,
+        gradients=wants_gradients(setup.plans, setup.recipe),
         on_progress=on_measuring,
     )
     skeleton = load_skeleton(str(prepared.pipeline))
-    heatmaps = calibration.heatmaps(setup.recipe.bins, setup.recipe.tokens)
-    ground = ground_for(heatmaps, skeleton, setup.recipe, setup.budget, ablation=ablation)
+    ground = ground_for(calibration, skeleton, setup.recipe, setup.budget, ablation=ablation)
     arms = arms_of(setup.plans, ground, setup.draws)
     job_settings = {**prepared.settings, "keep": kept and fingerprint(kept)}
     from_main(state.is_main_process, _begin, output, setup, job_settings, arms)
@@ -208,7 +209,6 @@ def compare_folder(
         held_out=setup.held_out,
         samples=setup.samples,
         batch=setup.batch,
-        text_tokens=setup.text_tokens,
         keep=kept,
         checkpointing=checkpointing,
     )
@@ -223,7 +223,7 @@ def compare_folder(
     tuned = comparing.tuned(arms)
     rates = {name: best_rate(losses) for name, losses in tuned.items()}
     seeds = range(TUNING_SEED + 1, TUNING_SEED + 1 + setup.seeds)
-    runs = [_Run(arm, rates[arm.name], seed) for arm in arms for seed in seeds]
+    runs = [_Run(arm, rates[arm.name], seed) for seed in seeds for arm in arms]
     results: dict[str, list[RunFile]] = {}
     for run, result in zip(runs, comparing.run(runs), strict=True):
         results.setdefault(run.arm.name, []).append(result)

@@ -1,10 +1,14 @@
 """Whether distance predicted the damage of skipping a block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan.recipe import normalised
 from lokr_weighting.studies.ablation import Ablation
 
 Z_95 = 1.96  # standard errors on each side of a 95 % interval
@@ -46,11 +50,7 @@ class Rank:
 
 
 def ranks_of_skipping(ablation: Ablation) -> list[Rank]:
-    """Whether distance predicted what skipping each block costs, for each stream.
-
-    The interval is Fisher's with the standard error of Bonett and Wright, "Sample size requirements
-    for estimating Pearson, Kendall and Spearman correlations", 2000.
-    """
+    """Whether distance predicted what skipping each block costs, for each stream."""
     damage = ablation.damage
     ranks = []
     for stream, distances in (("image", ablation.image), ("text", ablation.text)):
@@ -60,14 +60,43 @@ def ranks_of_skipping(ablation: Ablation) -> list[Rank]:
             if name in damage and not np.isnan(distance)
         ]
         if len(pairs) >= FEWEST:
-            ranks.append(_rank(stream, np.array(pairs)))
+            ranks.append(rank_correlation(stream, *np.array(pairs).T))
     return ranks
 
 
-def _rank(stream: str, pairs: np.ndarray) -> Rank:
-    places: Any = pairs.argsort(axis=0).argsort(axis=0)
-    rho = float(np.corrcoef(places.T)[0][1])
-    error = np.sqrt((1 + rho**2 / 2) / (len(pairs) - 3))
+def shares_of_damage(ablation: Ablation, blocks: Sequence[str]) -> np.ndarray:
+    """What skipping each block costs, (blocks,), from 0 for the least to 1 for the most.
+
+    Args:
+        ablation: what was measured.
+        blocks: the model's blocks, by their names.
+
+    Raises:
+        LokrWeightingError: a block was not skipped there, or all cost the same.
+    """
+    damage = ablation.damage
+    missing = [block for block in blocks if block not in damage]
+    if missing:
+        raise LokrWeightingError(
+            f"the ablation is of another model ({ablation.model}): it has no {missing[0]}"
+        )
+    return normalised(np.array([damage[block].change for block in blocks]))
+
+
+def rank_correlation(name: str, values: np.ndarray, damage: np.ndarray) -> Rank:
+    """Spearman's rank correlation of a measure with damage, and its interval.
+
+    The interval is Fisher's with the standard error of Bonett and Wright, "Sample size requirements
+    for estimating Pearson, Kendall and Spearman correlations", 2000.
+
+    Args:
+        name: what the measure is called.
+        values: of each block, (blocks,), at least FEWEST.
+        damage: of skipping it, (blocks,).
+    """
+    found: Any = spearmanr(values, damage)
+    rho = float(found.statistic)
+    error = np.sqrt((1 + rho**2 / 2) / (len(values) - 3))
     middle = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     low, high = np.tanh([middle - Z_95 * error, middle + Z_95 * error])
-    return Rank(stream, len(pairs), rho, float(low), float(high))
+    return Rank(name, len(values), rho, float(low), float(high))
