@@ -64,11 +64,10 @@ def calibrate_folder(
     from accelerate.utils import gather_object
 
     recipe, stop = recipe or Recipe(), stop or Stop()
+    stop.check(recipe.bins)
     state, where = joined(device)
-    prepared = job.prepare(recipe.bins, where)
+    prepared = job.prepare(recipe.bins, where, say)
     images = prepared.images
-    if images.without_caption:
-        say(f"{images.without_caption} images have no caption; theirs is empty")
     collector = Collector(
         blocks=prepared.blocks,
         linears=prepared.linears,

@@ -11,9 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import NotFinite, Record, Records, Tokens, stack_records
+from lokr_weighting.records.seals import Seal
 
 Settings = Mapping[str, Any]
 """What a calibration is of: model, dataset, seed, ...; JSON values, equal or not the same."""
+ADDED = ("pipeline",)
+"""Settings that calibrations of earlier versions do not have; they are resumed without them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Calibration:
     folder: Path | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"Calibration(model={self.model!r}, {len(self.records)} samples, "
+            f"{len(self.blocks)} blocks, not_finite={len(self.not_finite)}, "
+            f"folder={None if self.folder is None else str(self.folder)!r})"
+        )
 
     def stacked(self, tokens: Tokens = "mean", first: int | None = None) -> Records:
         """The samples as arrays: all, or the `first` so many."""
@@ -77,7 +87,10 @@ class Calibration:
 
 
 class Summary(BaseModel):
-    """`calibration.json`: what was measured, and how well."""
+    """`calibration.json`: what was measured, and how well.
+
+    `files` binds the other files to it; None in calibrations of earlier versions.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -96,3 +109,4 @@ class Summary(BaseModel):
     skipped: dict[str, str] = {}
     processes: int = 1
     versions: dict[str, str]
+    files: dict[str, Seal] | None = None

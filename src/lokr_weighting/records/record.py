@@ -9,12 +9,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import checked, faults
+from lokr_weighting.files import faults
 from lokr_weighting.records.heatmaps import Distance
 from lokr_weighting.records.lines import numbered_lines
 from lokr_weighting.records.pairs import Pairs
 
 Tokens = Literal["mean", "last"]
+Stream = Literal["hidden_states", "encoder_hidden_states"]
+STREAMS: tuple[Stream, ...] = ("hidden_states", "encoder_hidden_states")
 
 
 class Record(BaseModel):
@@ -46,7 +48,7 @@ class Record(BaseModel):
         record._pairs = pairs
         return record
 
-    def stream(self, key: Literal["hidden_states", "encoder_hidden_states"], tokens: Tokens):
+    def stream(self, key: Stream, tokens: Tokens):
         """One stream's distances; None where they were not recorded."""
         return getattr(self, key if tokens == "mean" else f"{key}_last")
 
@@ -102,19 +104,14 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
     """
     rows: list[Record] = []
     for number, line in numbered_lines(path):
-        row = parse_record(line, f"{path}:{number}")
-        first = rows[0] if rows else row
-        for key in ("hidden_states", "encoder_hidden_states"):
-            stream, before = row.stream(key, tokens), first.stream(key, tokens)
-            if stream is None:
+        where = f"{path}:{number}"
+        row = parse_record(line, where)
+        check_alike(row, rows[0] if rows else row, where)
+        for key in STREAMS:
+            if row.stream(key, tokens) is None:
                 raise LokrWeightingError(
-                    f"{path}:{number}: key '{key}_last' is missing: the last token alone was not "
+                    f"{where}: key '{key}_last' is missing: the last token alone was not "
                     "recorded in this file"
-                )
-            if len(stream) != len(before):
-                raise LokrWeightingError(
-                    f"{path}:{number}: {key} has {len(stream)} blocks, "
-                    f"the lines before it have {len(before)}"
                 )
         rows.append(row)
     if not rows:
@@ -137,12 +134,44 @@ def parse_record(line: bytes, where: str) -> Record:
             f"{where}: encoder_hidden_states has {len(record.encoder_hidden_states)} "
             f"blocks, hidden_states only {len(record.hidden_states)}"
         )
+    for key in STREAMS:
+        mean, last = record.stream(key, "mean"), record.stream(key, "last")
+        if last is not None and len(last) != len(mean):
+            raise LokrWeightingError(
+                f"{where}: {key}_last has {len(last)} blocks, {key} {len(mean)}"
+            )
     return record
+
+
+def check_alike(record: Record, first: Record, where: str) -> None:
+    """Refuse a record that is not of the same blocks as the first of its file.
+
+    Raises:
+        LokrWeightingError: another number of blocks, or other blocks without text; the message
+            begins with `where`.
+    """
+    for key in STREAMS:
+        for name in (key, f"{key}_last"):
+            stream, before = getattr(record, name), getattr(first, name)
+            if stream is None or before is None:
+                continue
+            if len(stream) != len(before):
+                raise LokrWeightingError(
+                    f"{where}: {name} has {len(stream)} blocks, "
+                    f"the lines before it have {len(before)}"
+                )
+            if [each is None for each in stream] != [each is None for each in before]:
+                raise LokrWeightingError(
+                    f"{where}: {name} is null in other blocks than in the lines before it"
+                )
 
 
 def parse_not_finite(line: bytes, where: str) -> NotFinite:
     """One line of the file of samples that were not finite; as `parse_record`."""
-    return checked(NotFinite, json.loads(line), where)
+    try:
+        return NotFinite.model_validate_json(line)
+    except ValidationError as error:
+        raise LokrWeightingError(f"{where}: {faults(error)}") from None
 
 
 def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
