@@ -21,6 +21,10 @@ os.environ["LOKR_WEIGHTING_CACHE"] = tempfile.mkdtemp(prefix="lokr-weighting-cac
 
 from lokr_weighting import Heatmaps
 from lokr_weighting.cli import main
+from lokr_weighting.models.blocks import block_linears
+from lokr_weighting.models.skeleton import Skeleton
+from lokr_weighting.plan.splits import factor_ranges
+from lokr_weighting.records.gains import Gains
 
 # how long an example takes depends on what else runs
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -47,6 +51,17 @@ def random_heatmaps(blocks: int, seed: int = 0, bins: int = 10, without_text: in
     if without_text:
         text[:, -without_text:] = np.nan
     return Heatmaps(image, text)
+
+
+def random_gains(model: Skeleton, seed: int = 0) -> Gains:
+    """Gains of every split, the finest first, without meaning."""
+    rng = np.random.default_rng(seed)
+    by_split = {}
+    for linear in block_linears(model):
+        ranges = factor_ranges(linear.out_features, linear.in_features)
+        shares = np.sort(rng.random(len(ranges)))[::-1]
+        by_split[linear.name] = tuple((rng.gamma(0.5) * shares).tolist())
+    return Gains(40, by_split, {name: 2 * gains[0] for name, gains in by_split.items()})
 
 
 @pytest.fixture(scope="session")

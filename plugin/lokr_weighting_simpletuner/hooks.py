@@ -1,7 +1,6 @@
 """What is changed in SimpleTuner while it runs: its settings, two methods, saved metadata."""
 
 import functools
-from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -9,19 +8,29 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting_simpletuner.imports import Hook
 from lokr_weighting_simpletuner.run import Run
 from lokr_weighting_simpletuner.settings import register_fields
-
-TRIED = "4.10.1"
+from lokr_weighting_simpletuner.versions import (
+    TRIED,
+    check_version,
+    named,
+    simpletuner_version,
+)
 
 
 def hooks_of(run: Run) -> dict[str, Hook]:
-    """SimpleTuner's module -> what is done to it once it is imported, for this run."""
-    return {
+    """SimpleTuner's module -> what is done to it once it is imported, for this run.
+
+    Raises:
+        LokrWeightingError: this SimpleTuner is too old.
+    """
+    check_version(simpletuner_version())
+    hooks: dict[str, Hook] = {
         "simpletuner.simpletuner_sdk.server.services.field_registry.registry": lambda module: (
             register_fields(_attribute(module, "field_registry"))
         ),
         "simpletuner.helpers.training.trainer": lambda module: _trainer(module, run),
         "simpletuner.helpers.training.save_hooks": lambda module: _save_hooks(module, run),
     }
+    return {name: named(hook) for name, hook in hooks.items()}
 
 
 def _trainer(module: ModuleType, run: Run) -> None:
@@ -33,7 +42,7 @@ def _trainer(module: ModuleType, run: Run) -> None:
     @functools.wraps(parse)
     def parse_arguments(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = parse(self, *args, **kwargs)
-        run.begin(self.config)
+        run.begin(self.config, getattr(self, "accelerator", None))
         return result
 
     @functools.wraps(create_adapter)
@@ -66,7 +75,7 @@ def _attribute(owner: Any, name: str) -> Any:
     """
     if not hasattr(owner, name):
         raise LokrWeightingError(
-            f"SimpleTuner {metadata.version('simpletuner')} has no {name} in {owner.__name__}; "
+            f"SimpleTuner {simpletuner_version()} has no {name} in {owner.__name__}; "
             f"this plugin was tried with {TRIED}"
         )
     return getattr(owner, name)

@@ -1,6 +1,7 @@
-"""The calibration inside a run: reuse a finished one, or measure the run's own batches."""
+"""The calibration inside a run: reuse a finished one, or measure the run's own images."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,8 @@ from typing import Any
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from lokr_weighting.data.samples import stratified_timestep
 from lokr_weighting.files import read_json
 from lokr_weighting.measure.collector import Collector
-from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.blocks import block_linears, block_names
@@ -21,9 +20,11 @@ from lokr_weighting.processes import from_main, is_main, raise_together, tried
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.record import Measured
 from lokr_weighting.records.store import SETTINGS, SUMMARY, read_calibration
-from lokr_weighting_simpletuner.batches import SMALLEST, Batches, run_batch, size_of
+from lokr_weighting.show.console import as_text
+from lokr_weighting_simpletuner.datasets import datasets_of, datasets_table
 from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured
 from lokr_weighting_simpletuner.log import logger
+from lokr_weighting_simpletuner.samples import Samples
 from lokr_weighting_simpletuner.settings import Settings
 from lokr_weighting_simpletuner.state import kept
 
@@ -49,32 +50,54 @@ def calibrate_run(
     """
     model = trainer.model.get_trained_component()
     main = trainer.accelerator.is_main_process
-    what, finished = from_main(main, _look_around, trainer, settings, recipe, folder)
-    collector = partial(
-        Collector,
-        blocks=block_names(model),
-        linears=block_linears(model),
-        settings={**what, **how_it_is_drawn(trainer)},
-        recipe=recipe,
-        budget=settings.budget,
-        stop=Stop(samples=settings.samples, most=settings.max_samples),
-        processes=trainer.accelerator.num_processes,
-        similarity=settings.similarity,
-    )
+    datasets = datasets_of(trainer)
+    samples = Samples(trainer, datasets, settings.seed, recipe.bins)
+    # the run is as before afterwards
+    with kept(trainer):
+        what, finished = from_main(main, _look_around, trainer, samples, settings, folder)
+        collector = partial(
+            Collector,
+            blocks=block_names(model),
+            linears=block_linears(model),
+            settings={**what, **how_it_is_drawn(trainer)},
+            recipe=recipe,
+            budget=settings.budget,
+            stop=Stop(samples=settings.samples, most=settings.max_samples),
+            processes=trainer.accelerator.num_processes,
+            similarity=settings.similarity,
+        )
+        found = _reused(finished, collector) or _measured(samples, collector(), settings, folder)
+    calibration, settled = found
+    count = len(calibration.records) + len(calibration.not_finite)
+    for line in as_text(datasets_table(datasets, count, settings.seed)).splitlines():
+        logger().info(line)
+    return calibration, settled
+
+
+def _reused(
+    finished: list[tuple[Path, list[Measured]]], collector: Callable[[], Collector]
+) -> tuple[Calibration, Settled | None] | None:
+    """The first finished calibration that is enough for the plan."""
     for path, measured in finished:
         reused = collector()
         reused.resume(measured)
         if reused.judge_if_due():
             logger().info(f"Reusing the finished calibration in {path} ({reused.count} samples).")
             return reused.finish(), reused.settled
-    anew = collector()
+    return None
+
+
+def _measured(
+    samples: Samples, anew: Collector, settings: Settings, folder: Path
+) -> tuple[Calibration, Settled | None]:
+    """A calibration measured now, or gone on with."""
     own = _own_folder(folder, name_of(anew.settings), settings.reuse)
     try:
-        before = from_main(main, anew.open, own)
+        before = from_main(samples.trainer.accelerator.is_main_process, anew.open, own)
         anew.resume(before)
         if before:
             logger().info(f"Resuming the calibration in {own} after {anew.count} samples.")
-        _measure(trainer, anew, settings.seed)
+        _measure(samples, anew)
         return anew.finish(), anew.settled
     except KeyboardInterrupt:
         logger().warning(f"Interrupted; what was measured is kept in {own} and resumed next time.")
@@ -84,10 +107,10 @@ def calibrate_run(
 
 
 def _look_around(
-    trainer: Any, settings: Settings, recipe: Recipe, folder: Path
+    trainer: Any, samples: Samples, settings: Settings, folder: Path
 ) -> tuple[dict[str, Any], list[tuple[Path, list[Measured]]]]:
     """What is to be measured, and the finished calibrations that it could be planned from."""
-    what = dict(what_is_measured(trainer, settings.seed, recipe.bins))
+    what = dict(what_is_measured(trainer, samples))
     if not settings.reuse:
         return what, []
     finished = _finished(folder, what)
@@ -106,40 +129,22 @@ def _own_folder(folder: Path, name: str, reuse: bool) -> Path:
     return path
 
 
-def _measure(trainer: Any, collector: Collector, seed: int) -> None:
-    """Measure until it is enough; the run is as before afterwards.
-
-    Samples are numbered in the order of processes and batches. What a resumed collector already
-    has is drawn again, so that the rest is what it would have been, but not run again.
-    """
-    accelerator, bins = trainer.accelerator, collector.recipe.bins
-    position = 0
-    model = trainer.model.get_trained_component()
-    with kept(trainer), Probe(model, similarity=collector.similarity) as probe, _bar() as bar:
-        batches = Batches(trainer, seed)
+def _measure(samples: Samples, collector: Collector) -> None:
+    """Measure until it is enough; every process its share of the numbers."""
+    accelerator = samples.trainer.accelerator
+    model = samples.trainer.model.get_trained_component()
+    with Probe(model, similarity=collector.similarity) as probe, _bar() as bar:
         while not collector.judge_if_due():
-            raw, error = tried(batches.draw)
-            raise_together(error)
-            sizes = gather_object([size_of(raw)])
-            first, target = position, collector.stop.next_check(position + 1, bins)
-            position = min(position + sum(sizes), target)
-            if position <= collector.count:
-                continue
-            number = first + sum(sizes[: accelerator.process_index])
-            timesteps = [
-                max(stratified_timestep(seed, number + row, bins), SMALLEST)
-                for row in range(size_of(raw))
-            ]
-            distances, error = tried(run_batch, trainer, probe, raw, timesteps, number)
+            number = collector.count + accelerator.process_index
+            wanted = number < collector.next_target()
+            measured, error = tried(samples.measure, number, probe) if wanted else ([], None)
             raise_together(error)
             # in the order of the processes, which is that of the samples
-            measured = gather_object(measured_of(distances, collector.blocks, timesteps, number))
-            new = measured[collector.count - first : position - first]
-            raise_together(tried(collector.add, new)[1])
-            bar.total = collector.next_check
-            bar.update(collector.count - bar.n)
+            raise_together(tried(collector.add, gather_object(measured))[1])
             settled = collector.settled
-            bar.set_postfix_str("" if settled is None else f"{settled.near:.0%} settled")
+            bar.total = collector.next_check
+            bar.set_postfix_str("" if settled is None else f"{settled.near:.0%} settled", False)
+            bar.update(collector.count - bar.n)
 
 
 def _bar() -> Any:

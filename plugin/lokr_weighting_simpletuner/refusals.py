@@ -7,7 +7,7 @@ from typing import Any
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
 from lokr_weighting.targets.lycoris.config import read_config
-from lokr_weighting_simpletuner.families import model_families
+from lokr_weighting_simpletuner.families import is_known, model_families
 
 MEASURE_ELSEWHERE = (
     "measure in one process without it first (lokr_weighting_measure_only=true, "
@@ -27,16 +27,22 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "'lycoris' and name a lycoris_config",
     ),
     (
-        lambda config: config.model_family not in model_families(),
+        lambda config: not is_known(config.model_family),
         "model_family {config.model_family!r} is not known here; known are "
-        + ", ".join(model_families()),
+        + ", ".join(model_families())
+        + ": train it without this plugin (leave `-m lokr_weighting_simpletuner` out), or say "
+        "where its blocks' streams are with lokr_weighting.register_family (docs/simpletuner.md)",
     ),
     (
         lambda config: _get(config, "init_lora"),
         "init_lora starts from an adapter whose splits are fixed: take init_lora out, or train "
         "without this plugin",
     ),
-    (lambda config: _get(config, "controlnet"), "a ControlNet's blocks cannot be measured"),
+    (
+        lambda config: _get(config, "controlnet") or _get(config, "control"),
+        "a ControlNet's blocks cannot be measured: train it without this plugin (leave "
+        "`-m lokr_weighting_simpletuner` out), or set controlnet and control to false",
+    ),
     (
         lambda config: _get(config, "fuse_qkv_projections"),
         "fuse_qkv_projections leaves projections behind that are adapted but never run: set it to "
@@ -57,11 +63,18 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
 """Which configurations are refused, and what to do instead."""
 
 
-def check_config(config: Any) -> None:
+LAUNCHED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
+"""What accelerate calls a launch that splits the model over processes -> its name."""
+KEPT_OF_PRESETS = {"enable_conv", "lora_prefix", "exclude_name"}
+"""What a weighted configuration takes over of its template's preset."""
+
+
+def check_config(config: Any, accelerator: Any = None) -> None:
     """Refuse what cannot be weighted.
 
     Args:
         config: SimpleTuner's parsed configuration.
+        accelerator: accelerate's, which may be launched otherwise than the configuration says.
 
     Raises:
         LokrWeightingError: says why, and what to do.
@@ -69,7 +82,27 @@ def check_config(config: Any) -> None:
     for applies, reason in REFUSALS:
         if applies(config):
             raise LokrWeightingError(reason.format(config=config))
+    launched = getattr(getattr(accelerator, "distributed_type", None), "value", None)
+    if launched in LAUNCHED:
+        raise LokrWeightingError(
+            f"accelerate has launched this run under {LAUNCHED[launched]}: {MEASURE_ELSEWHERE}"
+        )
     _check_template(Path(config.lycoris_config))
+
+
+def not_used(config: Any) -> str | None:
+    """What of the run's own LyCORIS configuration the plan replaces, in a sentence."""
+    path = Path(config.lycoris_config)
+    preset = read_config(path).apply_preset
+    written = preset.model_dump(exclude_unset=True) if preset is not None else {}
+    replaced = [key for key in written if key not in KEPT_OF_PRESETS]
+    if not replaced:
+        return None
+    return (
+        f"{path}: apply_preset's {', '.join(replaced)} is not used: the plan adapts every Linear "
+        "of the blocks, with factors of its own. exclude_name, enable_conv and lora_prefix are "
+        "kept."
+    )
 
 
 def _check_template(path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,15 @@ from lokr_weighting.targets.registry import LYCORIS, as_planned, listed
 from lokr_weighting.targets.tensors import differences_from_plan
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.measuring import calibrate_run
-from lokr_weighting_simpletuner.refusals import check_config
-from lokr_weighting_simpletuner.resuming import SAVED, Checkpoint, resumed_from
+from lokr_weighting_simpletuner.refusals import check_config, not_used
+from lokr_weighting_simpletuner.resuming import (
+    SAVED,
+    Checkpoint,
+    check_unweighted,
+    resumed_from,
+)
 from lokr_weighting_simpletuner.settings import Settings, read_settings
+from lokr_weighting_simpletuner.versions import unexpected
 
 FOLDER = "lokr_weighting"
 CONFIG, PLAN, REPORT = "lycoris_config.json", "plan.json", "report.html"
@@ -54,8 +61,12 @@ class Run:
         self.plan: Plan | None = None
         self.checkpoint: Checkpoint | None = None
 
-    def begin(self, config: Any) -> None:
+    def begin(self, config: Any, accelerator: Any = None) -> None:
         """Read the settings and refuse what cannot be weighted, before any time is spent.
+
+        Args:
+            config: SimpleTuner's parsed configuration.
+            accelerator: accelerate's, as the run was launched.
 
         Raises:
             LokrWeightingError: a setting makes no sense, or this run cannot be weighted.
@@ -63,10 +74,13 @@ class Run:
         self.settings = read_settings(config, self.arguments)
         self.active = self.settings.enabled
         if not self.active:
-            logger().info("lokr_weighting is false: the run's own LyCORIS configuration is used.")
+            logger().info(f"lokr_weighting is false: {_what_is_trained(config)}.")
             return
-        with self._on_error():
-            check_config(config)
+        with self._on_error(config):
+            check_config(config, accelerator)
+            replaced = not_used(config)
+            if replaced is not None:
+                logger().warning(replaced)
 
     def before_adapter(self, trainer: Any) -> None:
         """Set the LyCORIS configuration that SimpleTuner is about to read.
@@ -75,8 +89,9 @@ class Run:
             LokrWeightingError: the blocks could not be measured, or the plan not be made.
         """
         if not self.active:
+            check_unweighted(trainer)
             return
-        with self._on_error():
+        with self._on_error(trainer.config):
             self.checkpoint = resumed_from(trainer)
             if self.checkpoint is None:
                 self._plan(trainer)
@@ -136,7 +151,7 @@ class Run:
         recipe = settings.read_recipe()
         folder = Path(config.output_dir) / FOLDER
         _check_adaptable(model)
-        _announce(trainer, "running", "Measuring the blocks on the run's own batches.")
+        _announce(trainer, "running", "Measuring the blocks on the run's own images.")
         calibration, settled = calibrate_run(trainer, settings, recipe, folder)
         planned = make_plan(
             calibration,
@@ -149,23 +164,25 @@ class Run:
         shared = [planned]
         broadcast_object_list(shared)
         plan = shared[0]
-        prepared = LYCORIS.prepare(plan, model, read_config(Path(config.lycoris_config)))
+        template = Path(config.lycoris_config)
+        prepared = LYCORIS.prepare(plan, model, read_config(template))
         main = trainer.accelerator.is_main_process
         from_main(main, prepared.write, folder / CONFIG)
         from_main(main, write_plan, folder / PLAN, plan)
-        if main:
-            # a run need not stop for want of a picture
-            _, error = tried(_report, folder / REPORT, calibration, plan, model, settled)
-            if error is not None:
-                logger().warning(f"The report could not be written: {error}")
         for line in as_text(plan_table(plan)).splitlines():
             logger().info(line)
         _announce(
             trainer,
             "completed",
-            f"Planned {plan.parameters:,} parameters from {plan.measurement.samples} samples: "
-            f"{folder / REPORT} shows it.",
+            f"Planned {plan.parameters:,} parameters from {plan.measurement.samples} samples.",
         )
+        if main:
+            logger().info(f"Drawing {folder / REPORT}, which shows what was measured.")
+            # a run need not stop for want of a picture
+            report = partial(_report, said=prepared.read_back)
+            _, error = tried(report, folder / REPORT, calibration, plan, model, settled)
+            if error is not None:
+                logger().warning(f"The report could not be written: {error}")
         if settings.measure_only:
             logger().warning(
                 "lokr_weighting_measure_only: the run's own LyCORIS configuration is trained; "
@@ -174,6 +191,11 @@ class Run:
             return
         self.plan = plan
         config.lycoris_config = str(folder / CONFIG)
+        logger().info(
+            f"To resume this run, start it with the same argument; without it SimpleTuner finds "
+            f"tensors of other sizes than {template}'s. Or set lycoris_config to "
+            f"{folder / CONFIG}, and it resumes without this plugin."
+        )
 
     def _go_on(self, trainer: Any, checkpoint: Checkpoint) -> None:
         """Use the checkpoint's configuration, from a place where it outlives the checkpoint."""
@@ -187,34 +209,49 @@ class Run:
         )
 
     @contextmanager
-    def _on_error(self) -> Iterator[None]:
+    def _on_error(self, config: Any) -> Iterator[None]:
         """Stop, or say loudly that the run trains its own configuration."""
         try:
             yield
         except Exception as error:
             own = isinstance(error, LokrWeightingError)
-            reason = str(error) if own else f"{type(error).__name__}: {error}"
+            said = error if own else unexpected(error, "the blocks could not be measured")
             if self.settings.on_error == "stop":
                 if own:
                     raise
                 raise LokrWeightingError(
-                    f"the blocks could not be measured: {reason}. Nothing was trained. With "
-                    "lokr_weighting_on_error=continue the run trains its own LyCORIS configuration"
+                    f"{said}. Nothing was trained. With lokr_weighting_on_error=continue "
+                    f"{_what_is_trained(config)}"
                 ) from error
             self.active = False
             self.checkpoint = None
             line = "=" * 78
-            for text in (line, "NOT WEIGHTED: this run trains its own LyCORIS configuration,"):
+            for text in (line, f"NOT WEIGHTED: {_what_is_trained(config)},"):
                 logger().error(text)
-            logger().error(f"because {reason}", exc_info=not own)
+            logger().error(f"because {said}", exc_info=not own)
             logger().error(line)
 
 
+def _what_is_trained(config: Any) -> str:
+    """What a run that is not weighted trains, in a sentence."""
+    if config.model_type != "lora":
+        return f"this run trains with model_type {config.model_type!r} as configured"
+    if config.lora_type.lower() != "lycoris":
+        return f"this run trains its own LoRA (lora_type {config.lora_type!r})"
+    return "this run trains its own LyCORIS configuration"
+
+
 def _report(
-    path: Path, calibration: Calibration, plan: Plan, model: Any, settled: Settled | None
+    path: Path,
+    calibration: Calibration,
+    plan: Plan,
+    model: Any,
+    settled: Settled | None,
+    *,
+    said: str | None,
 ) -> None:
     judged = judgements(calibration, model, plan.recipe, plan.budget, last=settled)
-    write_report(path, calibration, plan, model=model, judged=judged)
+    write_report(path, calibration, plan, model=model, judged=judged, read_back=said)
 
 
 def _check_adaptable(model: Any) -> None:

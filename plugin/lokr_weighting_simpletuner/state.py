@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,34 +11,34 @@ import torch
 
 from lokr_weighting.models.loading import evaluating
 
+COUNTED = ("epoch", "epoch_step", "repeats", "exhausted_backends", "dataset_schedule")
+"""What SimpleTuner's StateTracker counts while batches are drawn."""
+
 
 @contextmanager
 def kept(trainer: Any) -> Iterator[None]:
-    """Put back random states, samplers, seen images, repeats, the model's place and mode.
+    """Put back random states, what SimpleTuner has counted, the model's place and mode.
 
     Args:
         trainer: SimpleTuner's trainer, with its data backends ready and its model loaded.
     """
-    from simpletuner.helpers.data_backend.runtime import dataloader_iterator
-    from simpletuner.helpers.training.state_tracker import StateTracker
-
-    samplers = [
-        backend["sampler"]
-        for backend in StateTracker.get_data_backends().values()
-        if backend.get("sampler") is not None
-    ]
     with ExitStack() as stack:
         stack.enter_context(_kept_random(trainer.accelerator.device))
         stack.enter_context(_kept_attributes(trainer.model))
-        for sampler in samplers:
-            stack.enter_context(_kept_attributes(sampler))
-            stack.enter_context(_kept_items(sampler.metadata_backend.seen_images))
-            # indices into the seen images; built anew when they are missing
-            stack.callback(setattr, sampler, "_unseen_indices", {})
-        stack.enter_context(_kept_items(dataloader_iterator._SCALED_SAMPLERS))
-        tracked = ("exhausted_backends", "repeats", "epoch_step")
-        stack.enter_context(_kept_class_attributes(StateTracker, tracked))
+        stack.enter_context(kept_data())
         stack.enter_context(_in_place_to_run(trainer))
+        yield
+
+
+@contextmanager
+def kept_data() -> Iterator[None]:
+    """Put back what SimpleTuner counts of its data sets: epochs, repeats, which were reached."""
+    from simpletuner.helpers.data_backend.runtime import dataloader_iterator
+    from simpletuner.helpers.training.state_tracker import StateTracker
+
+    with ExitStack() as stack:
+        stack.enter_context(_kept_items(dataloader_iterator._SCALED_SAMPLERS))
+        stack.enter_context(_kept_class_attributes(StateTracker, COUNTED))
         yield
 
 
@@ -69,7 +69,7 @@ def _kept_attributes(owner: Any) -> Iterator[None]:
 
 @contextmanager
 def _kept_class_attributes(owner: type, names: Iterable[str]) -> Iterator[None]:
-    before = {name: _copied(getattr(owner, name)) for name in names}
+    before = {name: deepcopy(getattr(owner, name)) for name in names}
     try:
         yield
     finally:

@@ -114,6 +114,21 @@ def test_padding_is_left_out_where_a_mask_is_known(kind: str) -> None:
                 assert found.text[row, i] == pytest.approx(mean, abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["flux", "auraflow"])
+def test_reference_images_do_not_count(kind: str) -> None:
+    model, inputs = model_and_inputs(kind)
+    front = REGISTERS if kind == "auraflow" else 0
+    expected = streams_by_hand(model, inputs, inputs["encoder_hidden_states"].shape[1] + front)
+    with Probe(model) as probe, torch.no_grad():
+        found = probe.measure(lambda: model(**inputs), reference_tokens=5)
+        all_tokens = probe.measure(lambda: model(**inputs))
+    for i, (image, _) in enumerate(expected):
+        made = image[:, :-5]
+        assert abs(found.image[:, i] - made.mean(-1).numpy()).max() < 1e-5
+        assert abs(found.image_last[:, i] - made[:, -1].numpy()).max() < 1e-5
+        assert abs(all_tokens.image[:, i] - image.mean(-1).numpy()).max() < 1e-5
+
+
 def test_a_mask_without_real_tokens_counts_them_all() -> None:
     model, inputs = model_and_inputs("sd3")
     results = []

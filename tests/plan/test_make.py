@@ -41,7 +41,9 @@ def test_other_families_get_once_and_twice_the_blocks_factor(architecture: str) 
         local = linear.name.removeprefix(plan.blocks[linear.block].name + ".")
         attention = local.startswith("attn")
         assert linear.base is not attention
-        assert linear.factor == plan.blocks[linear.block].factor * (2 if attention else 1)
+        factor = plan.blocks[linear.block].factor
+        assert factor is not None
+        assert linear.factor == factor * (2 if attention else 1)
 
 
 def test_a_factor_stays_within_what_loaders_read_back() -> None:

@@ -1,8 +1,10 @@
-"""Images for runs of SimpleTuner."""
+"""Images for runs of SimpleTuner, and what rooms of the plugin make of its objects."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = str(SCRIPTS / "digits_images.py")
     subprocess.run([sys.executable, script, str(folder), "--count", "24"], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What rooms.py finds, all in one process."""
+    from tests.plugin.runs import environment
+
+    file = tmp_path_factory.mktemp("rooms") / "found.json"
+    script = str(Path(__file__).parent / "rooms.py")
+    subprocess.run([sys.executable, script, str(file)], env=environment(), check=True)
+    return json.loads(file.read_text())

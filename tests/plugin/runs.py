@@ -169,8 +169,9 @@ def train_py() -> str:
 def environment(**more: str) -> dict[str, str]:
     """What a run's processes see: a CPU, no network, one thread, the folder's configuration."""
     tests = Path(__file__).parents[2]
+    paths = [str(Path(__file__).parent / "cpu"), str(tests), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
-        "PYTHONPATH": f"{Path(__file__).parent / 'cpu'}{os.pathsep}{tests}",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",

@@ -31,3 +31,8 @@ def test_simpletuners_transformers_measure_as_diffusers_do(
         assert np.min(own[key]) > 0.01
     assert own["has_text"] == diffusers["has_text"]
     assert sorted(own["linears"]) == sorted(diffusers["linears"])
+
+
+def test_a_registered_family_counts(rooms: dict[str, Any]) -> None:
+    flux, before, after, another = rooms["registered"]
+    assert (flux, before, after, another) == (True, False, True, False)

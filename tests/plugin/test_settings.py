@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lokr_weighting_simpletuner.refusals import check_config
+from accelerate import DistributedType
+from lokr_weighting_simpletuner.refusals import check_config, not_used
 
 from lokr_weighting import LokrWeightingError
-from tests.plugin.runs import environment, prepare
+from tests.plugin.runs import LYCORIS, environment, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fsdp": ({"fsdp_enable": True}, "under FSDP measure in one process"),
     "deepspeed": ({"deepspeed_config": "ds.json"}, "under DeepSpeed measure in one process"),
     "family": ({"model_family": "sana", "model_flavour": None}, "'sana' is not known here"),
+    "flux2": (
+        {"model_family": "flux2", "model_flavour": None},
+        "'flux2' is not known here; known are auraflow, flux, sd3: train it without this plugin",
+    ),
     "samples": ({"lokr_weighting_samples": 5}, "lokr_weighting_samples = 5: 10 timestep bins"),
     "budget": ({"lokr_weighting_budget": "lots"}, "budget 'lots' is not understood"),
     "tokens": ({"lokr_weighting_tokens": "first"}, "lokr_weighting_tokens"),
@@ -91,6 +96,45 @@ def test_ramtorch_is_refused() -> None:
     )
     with pytest.raises(LokrWeightingError, match="use block swap"):
         check_config(config)
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_what_accelerate_was_launched_with_counts_too(kind: str, tmp_path: Path) -> None:
+    template = tmp_path / "lycoris_config.json"
+    template.write_text(json.dumps(LYCORIS))
+    config = SimpleNamespace(
+        model_type="lora", lora_type="lycoris", model_family="sd3", lycoris_config=str(template)
+    )
+    check_config(config, SimpleNamespace(distributed_type=DistributedType.MULTI_GPU))
+    launched = SimpleNamespace(distributed_type=DistributedType[kind])
+    with pytest.raises(LokrWeightingError, match=r"launched this run under .* in one process"):
+        check_config(config, launched)
+
+
+def test_a_controlnets_refusal_says_what_to_do() -> None:
+    # SimpleTuner's parser itself wants a ControlNet's files
+    for key in ("controlnet", "control"):
+        config = SimpleNamespace(
+            model_type="lora", lora_type="lycoris", model_family="flux", **{key: True}
+        )
+        with pytest.raises(LokrWeightingError, match="train it without this plugin"):
+            check_config(config)
+
+
+def test_a_preset_that_the_plan_replaces_is_named(tmp_path: Path) -> None:
+    template = tmp_path / "lycoris_config.json"
+    config = SimpleNamespace(lycoris_config=str(template))
+    preset = {"target_module": ["Attention"], "module_algo_map": {"Attention": {"factor": 8}}}
+    for written, said in (
+        (preset, "apply_preset's target_module, module_algo_map is not used"),
+        ({"exclude_name": ["*norm*"]}, None),
+        (None, None),
+    ):
+        apply = {} if written is None else {"apply_preset": written}
+        template.write_text(json.dumps(LYCORIS | apply))
+        found = not_used(config)
+        assert (found is None) == (said is None)
+        assert said is None or said in str(found)
 
 
 def test_a_template_that_simpletuner_would_change_is_refused(

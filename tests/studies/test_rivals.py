@@ -9,9 +9,16 @@ import pytest
 
 from lokr_weighting import LokrWeightingError, Recipe, load_reference, make_plan, write_plan
 from lokr_weighting.models.known import load_skeleton
-from lokr_weighting.plan.factors import block_choice
-from lokr_weighting.studies.rivals import CLOSE, RIVALS, Ground, arms_of, ground_for
-from tests.conftest import random_heatmaps
+from lokr_weighting.plan.choice import choice_by_distance
+from lokr_weighting.studies.rivals import (
+    CLOSE,
+    RIVALS,
+    Ground,
+    arms_of,
+    ground_for,
+    wants_gradients,
+)
+from tests.conftest import random_gains, random_heatmaps
 from tests.studies.test_ablation import made_up
 
 LARGE = load_skeleton("sd3.5-large")
@@ -20,7 +27,9 @@ NAMES = tuple(name for name in RIVALS if name != "ablation")
 
 @pytest.fixture(scope="module")
 def ground() -> Ground:
-    return ground_for(load_reference("sd3.5-large"), LARGE, Recipe(), "uniform:8")
+    return ground_for(
+        load_reference("sd3.5-large"), LARGE, Recipe(), "uniform:8", gains=random_gains(LARGE)
+    )
 
 
 def test_every_plan_has_the_budgets_parameters_and_never_more(ground: Ground) -> None:
@@ -32,7 +41,7 @@ def test_every_plan_has_the_budgets_parameters_and_never_more(ground: Ground) ->
 @pytest.mark.parametrize("budget", ["uniform:4", "uniform:8"])
 def test_the_digits_models_plans_are_within_one_percent_too(budget: str) -> None:
     digits = load_skeleton("digits")
-    ground = ground_for(random_heatmaps(12), digits, Recipe(), budget)
+    ground = ground_for(random_heatmaps(12), digits, Recipe(), budget, gains=random_gains(digits))
     for arm in arms_of(NAMES, ground, draws=2):
         assert abs(arm.plan.parameters / ground.parameters - 1) < CLOSE, arm.name
 
@@ -49,7 +58,8 @@ def test_the_weighted_plan_is_the_recipes_own_and_the_uniform_one_has_one_factor
 
 def test_random_plans_shuffle_the_recipes_blocks_and_differ(ground: Ground) -> None:
     first, second = arms_of(["random"], ground, draws=2)
-    shares, critical, _ = block_choice(ground.heatmaps, ground.recipe)
+    choice = choice_by_distance(ground.heatmaps, ground.recipe)
+    shares, critical = choice.shares, choice.critical
     for arm in (first, second):
         drawn = [block.contribution for block in arm.plan.blocks]
         assert Counter(drawn) == Counter(shares.tolist())
@@ -60,6 +70,29 @@ def test_random_plans_shuffle_the_recipes_blocks_and_differ(ground: Ground) -> N
     assert first.plan.linears != second.plan.linears
     assert (first.name, first.group) == ("random-1", "random")
     assert arms_of(["random"], ground, draws=1)[0].plan == first.plan
+
+
+@pytest.mark.parametrize("name", ["gradient", "gradient-norm"])
+def test_plans_by_gradient_are_refused_where_none_were_measured(name: str) -> None:
+    ground = ground_for(random_heatmaps(12), load_skeleton("digits"), Recipe(), "uniform:4")
+    with pytest.raises(LokrWeightingError, match=f"recipe {name} goes by gradients.*--gradients"):
+        arms_of([name], ground)
+
+
+def test_a_recipe_of_another_name_is_weighted_and_has_its_own_inverse() -> None:
+    digits = load_skeleton("digits")
+    gains = random_gains(digits)
+    recipe = Recipe(name="gradient-norm")
+    ground = ground_for(random_heatmaps(12), digits, recipe, "uniform:4", gains=gains)
+    weighted, named, inverse = arms_of(["weighted", "gradient-norm", "inverse"], ground)
+    assert weighted.plan.linears == named.plan.linears
+    shares, turned = (
+        np.array([block.contribution for block in arm.plan.blocks]) for arm in (weighted, inverse)
+    )
+    assert np.allclose(turned, 1 - shares)
+    assert wants_gradients(["uniform"], recipe)
+    assert wants_gradients(["uniform", "gradient#2"], Recipe())
+    assert not wants_gradients(["uniform", "weighted"], Recipe())
 
 
 def test_inverse_later_and_earlier_give_where_they_say(ground: Ground) -> None:

@@ -31,6 +31,7 @@ def calibrate(
     offload: options.OffloadMode = "none",
     quantization: options.Quantization = None,
     similarity: options.Similarity = False,
+    gradients: options.Gradients = False,
     revision: options.Revision = None,
 ) -> None:
     """Measure a model on your images: distances of every block, kept in a folder.
@@ -55,7 +56,7 @@ def calibrate(
     calibration, _ = run_calibration(
         job,
         output,
-        Run(device, offload, similarity),
+        Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
         stop=Stop(samples=samples, most=max_samples),

@@ -3,6 +3,7 @@
 from lokr_weighting.cli import options
 from lokr_weighting.cli.running import Run, run_calibration
 from lokr_weighting.cli.writing import Goal, write
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import is_main
 from lokr_weighting.targets.registry import FORMATS
 
@@ -28,6 +29,7 @@ def generate(
     offload: options.OffloadMode = "none",
     quantization: options.Quantization = None,
     similarity: options.Similarity = False,
+    gradients: options.Gradients = False,
     revision: options.Revision = None,
     as_json: options.Json = False,
 ) -> None:
@@ -49,12 +51,17 @@ def generate(
         quantization=quantization,
     )
     chosen = options.read_recipe(recipe, settings)
+    if chosen.name == "ablation":
+        raise LokrWeightingError(
+            "the recipe ablation needs two measurements: run calibrate and ablate, then plan "
+            "--recipe ablation --ablation ablation.json"
+        )
     from lokr_weighting.measure.stop import Stop
 
     calibration, settled = run_calibration(
         job,
         goal.path.with_suffix(".calibration"),
-        Run(device, offload, similarity),
+        Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
         stop=Stop(samples=samples, most=max_samples),

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from lokr_weighting.errors import LokrWeightingError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from lokr_weighting.models.skeleton import Skeleton
     from lokr_weighting.plan.recipe import Recipe
     from lokr_weighting.records.calibration import Calibration
     from lokr_weighting.records.heatmaps import Heatmaps
@@ -46,6 +49,28 @@ def read_measurement(
             "only records can be binned again"
         )
     return averaged
+
+
+def damage_shares(
+    ablation: Path | None, recipe: "Recipe", skeleton: "Skeleton"
+) -> "np.ndarray | None":
+    """The blocks' contributions by an ablation, (blocks,), for the recipe that goes by it.
+
+    Raises:
+        LokrWeightingError: the recipe goes by it and none is given, or it is of another model.
+    """
+    if recipe.name != "ablation":
+        return None
+    if ablation is None:
+        raise LokrWeightingError(
+            "the recipe ablation goes by what `lokr-weighting ablate` wrote; give --ablation "
+            "ablation.json"
+        )
+    from lokr_weighting.models.blocks import block_names
+    from lokr_weighting.studies.ablation import read_ablation
+    from lokr_weighting.studies.damage import shares_of_damage
+
+    return shares_of_damage(read_ablation(ablation), block_names(skeleton))
 
 
 def model_of_measured(measured: "Calibration | Records | Heatmaps") -> str | None:

@@ -60,7 +60,16 @@ Budget = Annotated[
     typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
 ]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="A JSON file of recipe settings.")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="What decides where capacity goes (distance, streams, gradient, gradient-norm, "
+        "ablation), or a JSON file of recipe settings.",
+    ),
+]
+AblationFile = Annotated[
+    Path | None, typer.Option("--ablation", help="An ablation.json, for the recipe ablation.")
 ]
 RecipeSettings = Annotated[
     list[str] | None,
@@ -122,21 +131,37 @@ Similarity = Annotated[
         "similarity and for the report.",
     ),
 ]
+Gradients = Annotated[
+    bool,
+    typer.Option(
+        "--gradients",
+        help="Measure the loss's gradients too, for the recipes gradient and gradient-norm.",
+    ),
+]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 
 
-def read_recipe(file: Path | None, settings: list[str] | None) -> "Recipe":
-    """The recipe of the file, changed by NAME=VALUE settings.
+def read_recipe(name: str | None, settings: list[str] | None) -> "Recipe":
+    """The recipe of that name or in that file, changed by NAME=VALUE settings.
 
     Raises:
-        LokrWeightingError: a setting is unknown or makes no sense; names it.
+        LokrWeightingError: there is no such recipe or file, or a setting is unknown or makes no
+            sense; names it.
     """
     from lokr_weighting.files import checked, read_json
-    from lokr_weighting.plan.recipe import Recipe
+    from lokr_weighting.plan.recipe import RECIPES, Recipe
 
-    data = read_json(file) if file else {}
-    if file:
-        checked(Recipe, data, str(file))
+    data: dict[str, Any] = {}
+    if name in RECIPES:
+        data["name"] = name
+    elif name is not None:
+        file = Path(name)
+        if not file.exists():
+            raise LokrWeightingError(
+                f"--recipe {name}: is none of {', '.join(RECIPES)}, and there is no such file"
+            )
+        data = read_json(file)
+        checked(Recipe, data, name)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.measurement import model_of_measured, read_measurement
+from lokr_weighting.cli.measurement import damage_shares, model_of_measured, read_measurement
 from lokr_weighting.cli.writing import Goal, write
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.targets.registry import FORMATS
@@ -25,6 +25,7 @@ def plan(
     budget: options.Budget = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
+    ablation: options.AblationFile = None,
     template: options.Template = None,
     force: options.Force = False,
     read_back: Annotated[
@@ -56,5 +57,12 @@ def plan(
     from lokr_weighting.plan.make import make_plan
 
     skeleton = load_skeleton(name)
-    made = make_plan(measured, skeleton, recipe=chosen, budget=budget, name=name)
+    made = make_plan(
+        measured,
+        skeleton,
+        recipe=chosen,
+        budget=budget,
+        name=name,
+        contributions=damage_shares(ablation, chosen, skeleton),
+    )
     write(made, skeleton, goal)

@@ -58,6 +58,17 @@ class Bar:
             settled="" if settled is None else f"{settled.near:.0%} settled",
         )
 
+    def gradients(self, run: int, samples: int) -> None:
+        """Show that gradients of `run` samples were taken."""
+        self.progress.update(
+            self.task,
+            description="gradients",
+            completed=run,
+            total=samples,
+            speed="",
+            settled="",
+        )
+
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self.enabled:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.measurement import model_of_measured
+from lokr_weighting.cli.measurement import damage_shares, model_of_measured
 from lokr_weighting.errors import LokrWeightingError
 
 
@@ -20,6 +20,8 @@ def report(
     ] = None,
     model: options.MeasuredModel = None,
     budget: options.Budget = None,
+    recipe: options.RecipeFile = None,
+    settings: options.RecipeSettings = None,
     ablation: Annotated[
         Path | None, typer.Option(help="An ablation.json, to set damage beside distance.")
     ] = None,
@@ -30,15 +32,17 @@ def report(
     """One page of figures and tables for a measurement and its plan; figures as PNG and SVG too."""
     if (calibration is None) == (reference is None):
         raise LokrWeightingError("give a calibration's folder or --reference")
-    if plan is not None and budget is not None:
-        raise LokrWeightingError("--budget is for a plan that is made; --plan gives a finished one")
+    if plan is not None and (budget or recipe or settings):
+        raise LokrWeightingError(
+            "--budget, --recipe and --set are for a plan that is made; --plan gives a finished one"
+        )
+    chosen = options.read_recipe(recipe, settings)
     if output.suffix != ".html":
         raise LokrWeightingError(f"{output}: the report is a page; name it *.html")
     from lokr_weighting.measure.stop import judgements
     from lokr_weighting.models.known import find_skeleton
     from lokr_weighting.plan.make import make_plan
     from lokr_weighting.plan.plan import read_plan
-    from lokr_weighting.plan.recipe import Recipe
     from lokr_weighting.records.calibration import Calibration
     from lokr_weighting.records.references import load_reference
     from lokr_weighting.records.store import read_calibration
@@ -51,8 +55,8 @@ def report(
     skeleton = find_skeleton(name)
     judged = []
     if skeleton is not None and isinstance(measured, Calibration):
-        recipe = given.recipe if given else Recipe()
-        judged = judgements(measured, skeleton, recipe, given.budget if given else budget)
+        like = (given.recipe, given.budget) if given else (chosen, budget)
+        judged = judgements(measured, skeleton, *like)
     if given is None:
         if skeleton is None:
             raise LokrWeightingError(
@@ -60,7 +64,15 @@ def report(
                 "give --model or --plan"
             )
         last = judged[-1] if judged else None
-        given = make_plan(measured, skeleton, budget=budget, name=name, settled=last)
+        given = make_plan(
+            measured,
+            skeleton,
+            chosen,
+            budget=budget,
+            name=name,
+            settled=last,
+            contributions=damage_shares(ablation, chosen, skeleton),
+        )
     files = write_report(
         output,
         measured,

@@ -27,11 +27,13 @@ class Run:
         device: as for `calibrate_folder`.
         offload: the same.
         similarity: the same.
+        gradients: the same.
     """
 
     device: str | None = None
     offload: Literal["none", "group", "sequential"] = "none"
     similarity: bool = False
+    gradients: bool = False
 
 
 def run_calibration(
@@ -60,7 +62,9 @@ def run_calibration(
                 device=run.device,
                 offload=run.offload,
                 similarity=run.similarity,
+                gradients=run.gradients,
                 on_progress=bar.update,
+                on_gradients=bar.gradients,
                 say=bar.say,
             )
     except KeyboardInterrupt:
@@ -71,11 +75,14 @@ def run_calibration(
         )
         raise typer.Exit(INTERRUPTED) from None
     if is_main():
-        _say_how_settled(calibration, settled, stop.share)
+        what = "plan" if recipe.by_distance else "plan by distance"
+        _say_how_settled(calibration, settled, stop.share, what)
     return calibration, settled
 
 
-def _say_how_settled(calibration: "Calibration", settled: "Settled | None", share: float) -> None:
+def _say_how_settled(
+    calibration: "Calibration", settled: "Settled | None", share: float, what: str
+) -> None:
     for name, reason in calibration.skipped.items():
         typer.echo(f"skipped {name}: {reason}", err=True)
     for block, count in calibration.not_finite_by_block.items():
@@ -84,7 +91,7 @@ def _say_how_settled(calibration: "Calibration", settled: "Settled | None", shar
         return
     verdict = "settled" if settled.near >= share else "NOT settled"
     typer.echo(
-        f"{len(calibration.records)} samples; the plan is {verdict}: {settled.same:.0%} of the "
+        f"{len(calibration.records)} samples; the {what} is {verdict}: {settled.same:.0%} of the "
         f"resamples give it, {settled.near:.0%} are within one split of it in every block.",
         err=True,
     )

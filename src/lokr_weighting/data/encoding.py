@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lokr_weighting.data.folder import ImageFolder, Problem
 from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
+from lokr_weighting.data.padding import TextPart, real_tokens, token_mask
 from lokr_weighting.data.samples import Sample, crop_rng, draw
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.table import pipeline_call
@@ -27,6 +28,7 @@ class Encoder:
         text_tokens: how many tokens a caption is padded or cut to; None: the pipeline's own.
         latents: what was encoded, by a key of the caller's.
         embeddings: the call's arguments for each caption.
+        real: which tokens of each caption are no padding, (1, tokens), where that is known.
     """
 
     pipeline: Any
@@ -34,6 +36,7 @@ class Encoder:
     text_tokens: int | None = None
     latents: dict[Any, Tensor] = field(default_factory=dict)
     embeddings: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    real: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def multiple(self) -> int:
@@ -63,11 +66,17 @@ class Encoder:
         call = pipeline_call(type(self.pipeline).__name__)
         options = {**call.encode, **self._length()}
         returned = self.pipeline.encode_prompt(prompt=caption, device=self.device, **options)
-        self.embeddings[caption] = {
+        embeddings = {
             name: value.cpu()
             for name, value in zip(call.returned, returned, strict=True)
             if name is not None
         }
+        self.embeddings[caption] = embeddings
+        tokens = embeddings["prompt_embeds"]
+        if call.mask is not None:
+            self.real[caption] = token_mask(embeddings[call.mask], tokens).bool()
+        elif call.tokenizers:
+            self.real[caption] = real_tokens(self._text_parts(tokens.shape[1]), [caption])
 
     def free(self) -> None:
         """Let go of the VAE, the text encoders and their memory."""
@@ -78,6 +87,23 @@ class Encoder:
                 setattr(self.pipeline, name, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _text_parts(self, tokens: int) -> list[TextPart]:
+        """The parts of a text of so many tokens; all but the last are as long as CLIP's."""
+        parts = pipeline_call(type(self.pipeline).__name__).tokenizers
+        lengths = [self.pipeline.tokenizer_max_length] * (len(parts) - 1)
+        return [
+            TextPart(
+                tuple(
+                    getattr(self.pipeline, name)
+                    for name in names
+                    # without its encoder the pipeline puts zeros there
+                    if getattr(self.pipeline, name.replace("tokenizer", "text_encoder")) is not None
+                ),
+                length,
+            )
+            for names, length in zip(parts, [*lengths, tokens - sum(lengths)], strict=True)
+        ]
 
     def _length(self) -> dict[str, int]:
         if self.text_tokens is None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lokr_weighting.data.encoding import SampleEncoder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.forward import noise_of
 from lokr_weighting.models.table import pipeline_call
@@ -34,6 +35,12 @@ class Inputs:
     sample: Sample
     clean: Tensor
     embeddings: dict[str, Tensor]
+
+
+def inputs_of(source: SampleEncoder, sample: Sample) -> Inputs:
+    """What a sample is run on, from what was encoded."""
+    latents, embeddings = source.encoder.latents, source.encoder.embeddings
+    return Inputs(sample, latents[sample.image, sample.crop], embeddings[source.caption_of(sample)])
 
 
 class BatchedForward:

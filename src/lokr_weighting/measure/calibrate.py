@@ -1,6 +1,7 @@
 """Calibration: draw samples, run them, keep the records, stop when the plan is settled."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lokr_weighting.data.samples import stratified_timestep
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.collector import Collector, Progress
 from lokr_weighting.measure.distances import measured_of
+from lokr_weighting.measure.gradients import gains_of_job
 from lokr_weighting.measure.job import Job
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.measure.runner import JobRunner
@@ -22,6 +24,10 @@ from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.processes import from_main, in_order, joined
 from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.gains import GAINS, write_gains
+from lokr_weighting.records.store import read_own_gains
+
+GRADIENT_SAMPLES = 200  # the fewest that gains are measured on
 
 
 def calibrate_folder(
@@ -34,7 +40,9 @@ def calibrate_folder(
     device: str | None = None,
     offload: Offload = "none",
     similarity: bool = False,
+    gradients: bool = False,
     on_progress: Progress = lambda *_: None,
+    on_gradients: Callable[[int, int], None] = lambda *_: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Calibration, Settled | None]:
     """Calibrate a model on a folder of images; resumes or reuses what `output` holds.
@@ -51,7 +59,10 @@ def calibrate_folder(
         offload: as for `PipelineForward`.
         similarity: gather the similarity of every pair of blocks too; `output` may hold a
             calibration without, whose samples are then run once more.
+        gradients: measure gains too, as for a recipe by gradient, where the folder does not hold
+            them yet; needs the whole transformer and its activations on the device.
         on_progress: told how it goes.
+        on_gradients: called with (samples run, samples to run) while gains are measured.
         say: called with what a user should know.
 
     Returns:
@@ -65,6 +76,11 @@ def calibrate_folder(
 
     recipe, stop = recipe or Recipe(), stop or Stop()
     stop.check(recipe.bins)
+    gradients = gradients or recipe.by_gradient
+    if gradients and offload != "none":
+        raise LokrWeightingError(
+            f"gradients need the whole transformer on the device; offload = {offload!r} cannot be"
+        )
     state, where = joined(device)
     prepared = job.prepare(recipe.bins, where, say)
     images = prepared.images
@@ -92,7 +108,13 @@ def calibrate_folder(
             with Probe(runner.transformer, similarity=similarity) as probe:
                 while not collector.judge_if_due():
                     _measure_to(collector.next_target(), collector, runner, probe, own.step)
-        return collector.finish(), collector.settled
+        calibration = collector.finish()
+        gains = from_main(state.is_main_process, read_own_gains, output, prepared.settings)
+        if gradients and gains is None:
+            count = max(collector.count, GRADIENT_SAMPLES)
+            gains = gains_of_job(prepared, count, state=state, on_progress=on_gradients)
+            from_main(state.is_main_process, write_gains, output / GAINS, gains, prepared.settings)
+        return replace(calibration, gains=gains), collector.settled
     finally:
         collector.close()
 

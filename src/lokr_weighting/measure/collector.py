@@ -32,7 +32,8 @@ class Collector:
         blocks: the model's blocks, in the order they run.
         linears: its Linears, whose splits are what must settle.
         settings: what the calibration is of.
-        recipe: the recipe the plan will be made with.
+        recipe: the recipe the plan will be made with; where that does not go by distances, the
+            study's must settle.
         budget: its budget.
         stop: when to stop.
         store: where to keep it; None: in memory alone.
@@ -124,7 +125,8 @@ class Collector:
             return False
         if self._judged != self.count:
             records = stack_records(self.records, self.recipe.tokens)
-            self.settled = judge(records, self.linears, self.blocks, self.recipe, self.budget)
+            recipe = self.recipe.of_distances
+            self.settled = judge(records, self.linears, self.blocks, recipe, self.budget)
             self._judged = self.count
             self.on_progress(self.count, self.next_check, self.settled)
         if self.stop.samples is not None or self.count >= self.stop.most:

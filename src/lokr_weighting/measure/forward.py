@@ -45,7 +45,7 @@ class PipelineForward:
         return probe.measure(
             lambda: self._denoise(sample, latents_key, caption),
             samples=[sample.index],
-            text_mask=self._text_mask(caption),
+            text_mask=self.encoder.real.get(caption),
         )
 
     def loss(self, sample: Sample, latents_key: Any, caption: str) -> Tensor:
@@ -81,27 +81,8 @@ class PipelineForward:
         ).images
         return clean.to(device), denoised
 
-    def _text_mask(self, caption: str) -> Tensor | None:
-        """Which of a caption's tokens are real, (1, tokens), where the pipeline tells."""
-        embeddings = self.encoder.embeddings[caption]
-        if self.call.mask is None:
-            return None
-        return token_mask(embeddings[self.call.mask], embeddings["prompt_embeds"])
-
 
 def noise_of(sample: Sample, clean: Tensor) -> Tensor:
     """A sample's noise, in the shape and dtype of its latents: the same every time."""
     generator = torch.Generator().manual_seed(sample.noise_seed)
     return torch.randn(clean.shape, generator=generator).to(clean.dtype)
-
-
-def token_mask(mask: Tensor, embeddings: Tensor) -> Tensor:
-    """Which tokens are real, (batch, tokens), of a mask with an entry for each token or more.
-
-    AuraFlow's mask, (batch, tokens, width), repeats each token's entry over the embedding's width.
-
-    Args:
-        mask: (batch, tokens, ...) or anything that reshapes to it.
-        embeddings: (batch, tokens, width).
-    """
-    return mask.reshape(*embeddings.shape[:2], -1)[..., 0]

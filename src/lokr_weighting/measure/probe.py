@@ -65,6 +65,7 @@ class Probe:
         self.blocks = blocks_of(model)
         self._samples: Sequence[int] | None = None
         self._text_mask: Tensor | None = None
+        self._reference_tokens = 0
         self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
         self._numbers: dict[str, Tensor] = {}
         self._has_text: dict[str, bool] = {}
@@ -118,6 +119,7 @@ class Probe:
         *,
         samples: Sequence[int] | None = None,
         text_mask: Tensor | None = None,
+        reference_tokens: int = 0,
     ) -> Distances:
         """The distances of one forward.
 
@@ -128,11 +130,14 @@ class Probe:
             text_mask: which caption tokens are real, (batch, tokens) of bool, where that is known:
                 padding is left out of the text's mean. Tokens that the model puts in front of the
                 caption count as real.
+            reference_tokens: how many tokens at the end of the image stream are of reference
+                images and not of the one that is made (Flux Kontext): they do not count.
 
         Raises:
             LokrWeightingError: as `take`, or the mask has more tokens than the text stream.
         """
         self._samples, self._text_mask = samples, text_mask
+        self._reference_tokens = reference_tokens
         try:
             forward()
             return self.take()
@@ -170,6 +175,7 @@ class Probe:
 
     def _clear(self) -> None:
         self._samples = self._text_mask = None
+        self._reference_tokens = 0
         self._entered.clear()
         self._numbers.clear()
         self._has_text.clear()
@@ -214,6 +220,9 @@ class Probe:
             text_out = output[streams.text_out]
             if text_out is not None:
                 text_distance = _distance(entered_text.tokens, text_out)
+        if self._reference_tokens:
+            made = image_distance.shape[1] - self._reference_tokens
+            image_distance, image_out = image_distance[:, :made], image_out[:, :made]
         self._has_text[block.name] = text_distance is not None
         image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
         if text_distance is None:

@@ -80,6 +80,7 @@ def judgements(
     Returns:
         one judgement for each such number; the last is on all samples where it is one.
     """
+    recipe = recipe.of_distances
     linears, names = block_linears(model), block_names(model)
     total = len(calibration.records)
     return [

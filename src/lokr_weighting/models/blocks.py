@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lokr_weighting.models.family import BlockList, Streams
 from lokr_weighting.models.skeleton import Skeleton, skeleton_of
@@ -11,6 +11,8 @@ from lokr_weighting.models.table import family_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+Stream = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class BlockLinear:
         base: whether it gets the block's factor itself.
         out_features: output width.
         in_features: input width.
+        stream: whose tokens pass through it, "image" or "text"; None where both do.
     """
 
     name: str
@@ -41,6 +44,7 @@ class BlockLinear:
     base: bool
     out_features: int
     in_features: int
+    stream: Stream | None = None
 
 
 def blocks_of(model: "nn.Module") -> list[Block]:
@@ -100,4 +104,12 @@ def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[Block
             base=pattern is not None,
             out_features=module.arguments["out_features"],
             in_features=module.arguments["in_features"],
+            stream=_stream(name, blocks),
         )
+
+
+def _stream(name: str, blocks: BlockList) -> Stream | None:
+    """Whose tokens pass through the Linear of that name inside a block."""
+    if not blocks.text:
+        return None
+    return "text" if any(fnmatchcase(name, pattern) for pattern in blocks.text) else "image"

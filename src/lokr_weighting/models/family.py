@@ -43,6 +43,8 @@ class BlockList:
             modulation Linears, which get the block's factor itself.
         streams: where the streams enter and leave its blocks; by default both apart, the text
             first in the output, as in SD3's, Flux's and AuraFlow's joint blocks.
+        text: patterns of names inside a block: the Linears that only text tokens pass through;
+            others are the image's. Without any, both streams' tokens pass through all.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
@@ -50,6 +52,7 @@ class BlockList:
     path: str
     base: tuple[str, ...]
     streams: Streams = Streams()
+    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class PipelineCall:
         returned: the call's argument that each returned value is handed to; None: not needed.
         call: further arguments of the call.
         mask: the returned argument that marks real tokens, where there is one.
+        tokenizers: where there is none: the tokenizers of each part of the text, in its order.
         packed: whether latents are handed over in 2x2 patches.
     """
 
@@ -94,6 +98,7 @@ class PipelineCall:
     returned: tuple[str | None, ...]
     call: Mapping[str, Any] = field(default_factory=dict)
     mask: str | None = None
+    tokenizers: tuple[tuple[str, ...], ...] = ()
     packed: bool = False
 
 

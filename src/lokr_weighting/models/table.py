@@ -1,6 +1,7 @@
 """The table of families: one JSON file for each in `families/`, and what users register."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ class FamilyFile(BaseModel):
         if own is None:
             return [everywhere]
         lists = tuple(
-            BlockList(blocks.path, blocks.base, own.streams.get(blocks.path, blocks.streams))
+            replace(blocks, streams=own.streams.get(blocks.path, blocks.streams))
             for blocks in self.lists
         )
         return [Family(self.name, self.classes, lists, "simpletuner", own.functions), everywhere]

@@ -1,6 +1,7 @@
 """Plans: from a measurement to a factor, a split and a cost for every Linear."""
 
-from lokr_weighting.plan.factors import block_choice, linear_factors
+from lokr_weighting.plan.choice import choice_by_distance
+from lokr_weighting.plan.factors import linear_factors
 from lokr_weighting.plan.make import make_plan, parameters_without_critical
 from lokr_weighting.plan.plan import (
     BlockPlan,
@@ -18,7 +19,7 @@ __all__ = [
     "Measurement",
     "Plan",
     "Recipe",
-    "block_choice",
+    "choice_by_distance",
     "linear_factors",
     "make_plan",
     "parameters_without_critical",

@@ -113,7 +113,7 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
         if level[i] == to + 1 and in_order and size + cost <= limit:
             level[i] = to
             size += cost
-    return _factors(wishes, [choices[at] for choices, at in zip(ranges, level, strict=True)])
+    return common_factors(wishes, [choices[at] for choices, at in zip(ranges, level, strict=True)])
 
 
 def _uniform(linear: BlockLinear, factor: int) -> int:
@@ -135,7 +135,7 @@ def _preferred_of_same_shape(
     return before
 
 
-def _factors(wishes: Sequence[Wish], chosen: Sequence[FactorRange]) -> list[int]:
+def common_factors(wishes: Sequence[Wish], chosen: Sequence[FactorRange]) -> list[int]:
     """A factor in each chosen range, as near to the wish's own as can be.
 
     Linears under one pattern get one factor if their ranges have one in common, so that the

@@ -1,46 +1,19 @@
-"""From heatmaps to a factor for every Linear."""
+"""From the blocks' factors to a factor for every Linear."""
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.budget import Wish, fit
-from lokr_weighting.plan.recipe import (
-    Reason,
-    Recipe,
-    block_factors,
-    contributions,
-    critical_blocks,
-)
+from lokr_weighting.plan.choice import Choice
+from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.splits import capped
-from lokr_weighting.records.heatmaps import Heatmaps
-
-
-def block_choice(
-    heatmaps: Heatmaps, recipe: Recipe
-) -> tuple[np.ndarray, dict[int, tuple[Reason, ...]], list[int]]:
-    """The blocks' contributions, which are critical and why, and every block's factor."""
-    shares = contributions(heatmaps, recipe)
-    critical = critical_blocks(heatmaps, recipe)
-    return shares, critical, block_factors(shares, critical, recipe)
-
-
-def given_choice(
-    shares: np.ndarray, heatmaps: Heatmaps, recipe: Recipe
-) -> tuple[np.ndarray, dict[int, tuple[Reason, ...]], list[int]]:
-    """As `block_choice`, for contributions that are given, (blocks,), each in [0, 1]."""
-    by_hand = not isinstance(recipe.critical, str)
-    critical = critical_blocks(heatmaps, recipe) if by_hand else {}
-    return shares, critical, block_factors(shares, critical, recipe)
 
 
 def linear_factors(
     linears: Sequence[BlockLinear],
     names: Sequence[str],
-    shares: np.ndarray,
-    factors: Sequence[int],
+    choice: Choice,
     recipe: Recipe,
     budget: str | None,
 ) -> list[int]:
@@ -48,9 +21,8 @@ def linear_factors(
 
     Args:
         linears: the Linears.
-        names: the blocks' names; `shares` and `factors` are in this order.
-        shares: contributions, (blocks,).
-        factors: the blocks' factors, (blocks,).
+        names: the blocks' names, in the order of the choice.
+        choice: what the recipe makes of the blocks.
         recipe: the settings.
         budget: as in `make_plan`.
 
@@ -63,11 +35,16 @@ def linear_factors(
         )
     index = {block: i for i, block in enumerate(names)}
     wanted = [
-        wanted_factor(linear.base, factors[index[linear.block]], recipe) for linear in linears
+        wanted_factor(linear.base, choice.of(linear).factors[index[linear.block]], recipe)
+        for linear in linears
     ]
     if budget is not None:
         wishes = [
-            Wish(linear, factor**recipe.strength, float(shares[index[linear.block]]))
+            Wish(
+                linear,
+                factor**recipe.strength,
+                float(choice.of(linear).shares[index[linear.block]]),
+            )
             for linear, factor in zip(linears, wanted, strict=True)
         ]
         wanted = fit(wishes, budget)

@@ -1,5 +1,6 @@
 """From a measurement to a plan."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,13 +9,16 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
-from lokr_weighting.plan.factors import block_choice, given_choice, linear_factors, wanted_factor
+from lokr_weighting.plan.choice import Choice, choice_by_distance, choice_of
+from lokr_weighting.plan.factors import linear_factors, wanted_factor
+from lokr_weighting.plan.gradient import factors_by_gain, shares_by_norm
 from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan
 from lokr_weighting.plan.recipe import Recipe, block_factors
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.plan.splits import capped, split_of
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import Records
 
@@ -31,6 +35,7 @@ def make_plan(
     name: str | None = None,
     settled: Settled | None = None,
     contributions: np.ndarray | None = None,
+    gains: Gains | None = None,
 ) -> Plan:
     """Turn a measurement into a plan.
 
@@ -47,10 +52,12 @@ def make_plan(
         contributions: of the blocks, (blocks,), each in [0, 1], in the place of the measurement's
             own; then only blocks that the recipe gives by hand are critical, and nothing is said of
             how settled the plan is.
+        gains: for recipes by gradient; by default the calibration's own.
 
     Raises:
-        LokrWeightingError: the measurement is of another number of blocks than the model has, the
-            model's family is not known, a timestep bin is empty, or the budget cannot be met.
+        LokrWeightingError: the measurement is of another number of blocks than the model has or
+            lacks what the recipe goes by, the model's family is not known, a timestep bin is empty,
+            or the budget cannot be met.
     """
     recipe = recipe or Recipe()
     heatmaps, records = _averaged(measured, recipe)
@@ -59,12 +66,14 @@ def make_plan(
     names, inside = block_names(skeleton), block_linears(skeleton)
     _check_blocks(heatmaps, names, name)
 
-    if contributions is None:
-        shares, critical, factors = block_choice(heatmaps, recipe)
+    if gains is None and isinstance(measured, Calibration):
+        gains = measured.gains
+    choice = _choice(heatmaps, recipe, inside, names, contributions, gains)
+    if recipe.name == "gradient" and gains is not None:
+        wanted = factors_by_gain(inside, gains, budget)
     else:
-        shares, critical, factors = given_choice(contributions, heatmaps, recipe)
-    wanted = linear_factors(inside, names, shares, factors, recipe, budget)
-    if records is None or contributions is not None:
+        wanted = linear_factors(inside, names, choice, recipe, budget)
+    if records is None or contributions is not None or not recipe.by_distance:
         settled = None
     elif settled is None or settled.samples != len(records.timesteps):
         settled = judge(records, inside, names, recipe, budget)
@@ -91,11 +100,11 @@ def make_plan(
                 image_error=_number(heatmaps.image_error, i),
                 text=_number(text, i),
                 text_error=_number(heatmaps.text_error, i),
-                contribution=float(shares[i]),
+                contribution=float(choice.shares[i]),
                 contribution_error=_number(settled and settled.contribution_error, i),
                 kept=_number(settled and settled.kept, i),
-                factor=factors[i],
-                critical=critical.get(i, ()),
+                factor=None if recipe.name == "gradient" else choice.factors[i],
+                critical=choice.critical.get(i, ()),
             )
             for i, block in enumerate(names)
         ),
@@ -112,6 +121,29 @@ def parameters_without_critical(plan: Plan) -> int:
         factor = capped(factor, linear.out_features, linear.in_features)
         total += split_of(linear.out_features, linear.in_features, factor).parameters
     return total
+
+
+def _choice(
+    heatmaps: Heatmaps,
+    recipe: Recipe,
+    linears: Sequence[BlockLinear],
+    names: Sequence[str],
+    contributions: np.ndarray | None,
+    gains: Gains | None,
+) -> Choice:
+    """What the recipe makes of the blocks, by what it goes by."""
+    if contributions is not None:
+        return choice_of(contributions, heatmaps, recipe)
+    if recipe.by_distance:
+        return choice_by_distance(heatmaps, recipe)
+    if not recipe.by_gradient:
+        raise LokrWeightingError("the recipe ablation goes by an ablation.json; give one")
+    if gains is None:
+        raise LokrWeightingError(
+            f"the recipe {recipe.name} goes by gradients, which were not measured; run calibrate "
+            "again with --gradients"
+        )
+    return choice_of(shares_by_norm(linears, names, gains), heatmaps, recipe)
 
 
 def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:

@@ -35,7 +35,8 @@ class BlockPlan(Part):
     `image` and `text` are mean distances over the timestep bins (text: null where the block hands
     no text on); `critical` says by which streams' rule the block is critical, or "given".
     `*_error` are standard errors, `kept` the share of resamples in which all of the block's splits
-    are the ones written here; null where the measurement's samples are not known.
+    are the ones written here; null where the measurement's samples are not known. `factor` is null
+    where the recipe chooses for each Linear instead.
     """
 
     name: str
@@ -46,7 +47,7 @@ class BlockPlan(Part):
     contribution: Share
     contribution_error: float | None = None
     kept: Share | None = None
-    factor: Annotated[int, Field(ge=1)]
+    factor: Annotated[int, Field(ge=1)] | None
     critical: tuple[Reason, ...] = ()
 
 

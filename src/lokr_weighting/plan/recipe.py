@@ -18,11 +18,24 @@ Reason = Literal["image", "text", "given"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+RecipeName = Literal["distance", "streams", "gradient", "gradient-norm", "ablation"]
+RECIPES: dict[RecipeName, str] = {
+    "distance": "the study's: both streams' distances together",
+    "streams": "the same, each stream's Linears by their own stream's distances",
+    "gradient": "by what each split of each Linear can follow of the loss's gradient",
+    "gradient-norm": "the gradient's squared norm in distance's place",
+    "ablation": "what skipping a block costs in distance's place",
+}
+"""A name to type -> what decides where capacity goes."""
+
+
 class Recipe(BaseModel):
-    """The settings that lead from heatmaps to a plan."""
+    """The settings that lead from a measurement to a plan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    name: RecipeName = "distance"
+    """What decides where capacity goes, a row of `RECIPES`."""
     tokens: Literal["mean", "last"] = "mean"
     """Distances averaged over every real token, or the last token's alone (the study's)."""
     bins: Annotated[int, Field(ge=1)] = 10
@@ -55,7 +68,24 @@ class Recipe(BaseModel):
     def _weights(self) -> Self:
         if self.image_weight + self.text_weight == 0:
             raise ValueError("image_weight and text_weight cannot both be 0")
+        if self.name == "gradient" and (self.strength != 1 or self.critical not in ("rule", "off")):
+            raise ValueError("the recipe gradient has neither strength nor critical blocks")
         return self
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether distances alone decide."""
+        return self.name in ("distance", "streams")
+
+    @property
+    def of_distances(self) -> "Recipe":
+        """This recipe, or where it goes by something else, the study's with its settings."""
+        return self if self.by_distance else self.model_copy(update={"name": "distance"})
+
+    @property
+    def by_gradient(self) -> bool:
+        """Whether gains must have been measured."""
+        return self.name in ("gradient", "gradient-norm")
 
 
 def contributions(heatmaps: Heatmaps, recipe: Recipe) -> np.ndarray:
@@ -78,9 +108,9 @@ def contributions(heatmaps: Heatmaps, recipe: Recipe) -> np.ndarray:
         image[:, ~has_text] *= whole / recipe.image_weight
     mean = ((image + text) / 2).mean(axis=0)
     if recipe.missing_text != "predecessor" or not has_text.any():
-        return _normalise(mean)
+        return normalised(mean)
     shares = np.full_like(mean, np.nan)
-    shares[has_text] = _normalise(mean[has_text])
+    shares[has_text] = normalised(mean[has_text])
     first = int(np.flatnonzero(has_text)[0])
     for block in np.flatnonzero(~has_text):
         shares[block] = shares[first] if block < first else shares[block - 1]
@@ -136,15 +166,20 @@ def block_factors(
     return [int(factor) for factor in factors]
 
 
-def _clip(heatmap: np.ndarray, percentile: float) -> np.ndarray:
-    return np.minimum(heatmap, np.percentile(heatmap, percentile))
+def normalised(values: np.ndarray) -> np.ndarray:
+    """Values, (blocks,), from 0 for the least to 1 for the largest.
 
-
-def _normalise(values: np.ndarray) -> np.ndarray:
+    Raises:
+        LokrWeightingError: all are the same.
+    """
     low, high = values.min(), values.max()
     if low == high:
         raise LokrWeightingError(
-            "every block has the same mean distance after clipping, so there is nothing to weight: "
+            "every block measures the same, so there is nothing to weight: "
             "was a model with trained weights measured?"
         )
     return (values - low) / (high - low)
+
+
+def _clip(heatmap: np.ndarray, percentile: float) -> np.ndarray:
+    return np.minimum(heatmap, np.percentile(heatmap, percentile))

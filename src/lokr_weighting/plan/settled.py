@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lokr_weighting.models.blocks import BlockLinear
-from lokr_weighting.plan.factors import block_choice, linear_factors
+from lokr_weighting.plan.choice import choice_by_distance
+from lokr_weighting.plan.factors import linear_factors
 from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.splits import factor_ranges
 from lokr_weighting.records.average import RESAMPLES, heatmaps_of, resampled
@@ -56,7 +57,7 @@ def judge(
         records: the samples measured so far; at least two in every bin.
         linears: the model's Linears (`block_linears`).
         names: the model's blocks, in the order of the records' columns.
-        recipe: the settings.
+        recipe: the settings; of a recipe that goes by distances.
         budget: as in `make_plan`.
         resamples: how many resamples.
         seed: decides the resamples.
@@ -67,9 +68,9 @@ def judge(
     block_of = np.array([names.index(linear.block) for linear in linears])
 
     def levels(heatmaps: Heatmaps) -> tuple[np.ndarray, np.ndarray]:
-        shares, _, factors = block_choice(heatmaps, recipe)
-        chosen = linear_factors(linears, names, shares, factors, recipe, budget)
-        return shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
+        choice = choice_by_distance(heatmaps, recipe)
+        chosen = linear_factors(linears, names, choice, recipe, budget)
+        return choice.shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
 
     planned, written = levels(heatmaps_of(records, recipe.bins))
     streams = resampled(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from lokr_weighting.records.average import heatmaps_of
+from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import NotFinite, Record, Records, Tokens, stack_records
 from lokr_weighting.records.seals import Seal
@@ -31,6 +32,7 @@ class Calibration:
         folder: where it is kept, if it is.
         skipped: images left out -> why.
         versions: the packages that it was measured with -> their versions.
+        gains: what gradients say, where they were measured.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Calibration:
     folder: Path | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    gains: Gains | None = None
 
     def __repr__(self) -> str:
         return (

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_model
-from lokr_weighting.records.calibration import Calibration, Summary
+from lokr_weighting.files import check_same, read_model
+from lokr_weighting.records.calibration import ADDED, Calibration, Settings, Summary
+from lokr_weighting.records.gains import GAINS, Gains, read_gains
 from lokr_weighting.records.lines import numbered_lines
 from lokr_weighting.records.pairs import Pairs, parse_pairs
 from lokr_weighting.records.record import (
@@ -67,9 +68,23 @@ def read_calibration(folder: Path) -> Calibration:
         folder,
         summary.skipped,
         summary.versions,
+        read_own_gains(folder, summary.settings),
     )
     _check_counts(calibration, summary, folder)
     return calibration
+
+
+def read_own_gains(folder: Path, settings: Settings) -> Gains | None:
+    """A calibration's gains, where they were measured.
+
+    Raises:
+        LokrWeightingError: the file is damaged or of another calibration.
+    """
+    if not (folder / GAINS).exists():
+        return None
+    file = read_gains(folder / GAINS)
+    check_same(folder, "gains", file.settings, settings, ADDED)
+    return file.gains
 
 
 def read_summary(folder: Path) -> Summary:

@@ -4,7 +4,7 @@ Nothing is written before there is a first record. Then `settings.json` says wha
 `records.jsonl` grows sample by sample, `not_finite.jsonl` names samples with NaN or Inf,
 `similarity.jsonl` holds the similarity of every pair of blocks where it was asked for.
 `calibration.json` is written last, with a checksum of every other file, and taken away when samples
-are added.
+are added; `gains.json` may be added to a finished calibration.
 """
 
 import os
@@ -24,6 +24,7 @@ from lokr_weighting.records.contents import (
     SIMILARITY,
     SUMMARY,
     read_calibration,
+    read_own_gains,
     read_summary,
     say,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "SUMMARY",
     "CalibrationStore",
     "read_calibration",
+    "read_own_gains",
 ]
 
 LOCK = ".lock"

@@ -99,10 +99,18 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
 
 
 def factors_figure(plan: Plan) -> Figure:
-    """The factor of each block (the study's Figure 3); critical blocks are hatched."""
+    """The factor of each block (the study's Figure 3); critical blocks are hatched.
+
+    Where each Linear has its own, the mean of the block's is drawn.
+    """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     ax = figure.subplots()
-    factors = [block.factor for block in plan.blocks]
+    factors = [
+        np.mean([linear.factor for linear in plan.linears if linear.block == index])
+        if block.factor is None
+        else block.factor
+        for index, block in enumerate(plan.blocks)
+    ]
     bars = ax.bar(range(len(factors)), factors, color=BLUE)
     for index in plan.critical:
         bars[index].set(color=ORANGE, hatch="//")

@@ -11,6 +11,7 @@ from lokr_weighting.models.blocks import ranges_of_lists
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
 from lokr_weighting.plan.make import parameters_without_critical
 from lokr_weighting.plan.plan import LinearPlan, Plan
+from lokr_weighting.plan.recipe import RECIPES
 
 SPLIT_COLUMNS = ("ff, modulation", "others")
 ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
@@ -46,7 +47,7 @@ def block_rows(plan: Plan) -> list[list[str]]:
                 _with_error(block.image, block.image_error, 4),
                 _with_error(block.text, block.text_error, 4),
                 _with_error(block.contribution, block.contribution_error, 3),
-                f"{block.factor}{'*' if block.critical else ''}",
+                f"{block.factor or '-'}{'*' if block.critical else ''}",
                 _splits(linear for linear in linears if linear.base),
                 _splits(linear for linear in linears if not linear.base),
                 f"{cost:,}",
@@ -76,8 +77,10 @@ def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
 def plan_remarks(plan: Plan) -> list[str]:
     """What the table's numbers mean, in sentences."""
     size = plan.parameters * BYTES_PER_PARAMETER / 2**20
+    name = plan.recipe.name
     lines = [
         _which_blocks(plan),
+        *([] if name == "distance" else [f"Recipe {name}: {RECIPES[name]}."]),
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
         f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
@@ -95,7 +98,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         share = plan.parameters_of(*plan.critical) / plan.parameters
         reasons = ", ".join(f"{i} ({', '.join(plan.blocks[i].critical)})" for i in plan.critical)
         lines.append(f"*: critical. Critical blocks {reasons} take {share:.1%} of the parameters.")
-        if plan.budget is None:
+        if plan.budget is None and plan.recipe.name == "distance":
             lines[-1] += f" Without the rule: {parameters_without_critical(plan):,} in all."
     lines += [
         f"Factors {', '.join(map(str, factors))} all become split {label}."

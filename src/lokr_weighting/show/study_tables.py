@@ -42,8 +42,8 @@ def moved_table(moved: Sequence[Moved]) -> RenderableType:
     for each in moved:
         table.add_row(
             str(each.block),
-            str(each.factor_a),
-            str(each.factor_b),
+            str(each.factor_a or "-"),
+            str(each.factor_b or "-"),
             f"{each.parameters_a:,}",
             f"{each.parameters_b:,}",
         )

@@ -32,7 +32,7 @@ from lokr_weighting.studies.comparison import (
     compared,
     run_file,
 )
-from lokr_weighting.studies.rivals import Arm, arms_of, check_names, ground_for
+from lokr_weighting.studies.rivals import Arm, arms_of, check_names, ground_for, wants_gradients
 from lokr_weighting.studies.training import Bench, Training, parts_of
 
 RUNS, PLANS, CALIBRATION, SETUP, RESULT = (
@@ -196,11 +196,19 @@ def compare_folder(
         output / CALIBRATION,
         setup.recipe,
         device=device,
+        gradients=wants_gradients(setup.plans, setup.recipe),
         on_progress=on_measuring,
     )
     skeleton = load_skeleton(str(prepared.pipeline))
     heatmaps = calibration.heatmaps(setup.recipe.bins, setup.recipe.tokens)
-    ground = ground_for(heatmaps, skeleton, setup.recipe, setup.budget, ablation=ablation)
+    ground = ground_for(
+        heatmaps,
+        skeleton,
+        setup.recipe,
+        setup.budget,
+        ablation=ablation,
+        gains=calibration.gains,
+    )
     arms = arms_of(setup.plans, ground, setup.draws)
     job_settings = {**prepared.settings, "keep": kept and fingerprint(kept)}
     from_main(state.is_main_process, _begin, output, setup, job_settings, arms)

@@ -1,10 +1,13 @@
 """Whether distance predicted the damage of skipping a block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan.recipe import normalised
 from lokr_weighting.studies.ablation import Ablation
 
 Z_95 = 1.96  # standard errors on each side of a 95 % interval
@@ -62,6 +65,25 @@ def ranks_of_skipping(ablation: Ablation) -> list[Rank]:
         if len(pairs) >= FEWEST:
             ranks.append(_rank(stream, np.array(pairs)))
     return ranks
+
+
+def shares_of_damage(ablation: Ablation, blocks: Sequence[str]) -> np.ndarray:
+    """What skipping each block costs, (blocks,), from 0 for the least to 1 for the most.
+
+    Args:
+        ablation: what was measured.
+        blocks: the model's blocks, by their names.
+
+    Raises:
+        LokrWeightingError: a block was not skipped there, or all cost the same.
+    """
+    damage = ablation.damage
+    missing = [block for block in blocks if block not in damage]
+    if missing:
+        raise LokrWeightingError(
+            f"the ablation is of another model ({ablation.model}): it has no {missing[0]}"
+        )
+    return normalised(np.array([damage[block].change for block in blocks]))
 
 
 def _rank(stream: str, pairs: np.ndarray) -> Rank:

@@ -41,11 +41,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Moved:
-    """A block that the two plans treat differently: its factors and parameters in both."""
+    """A block that the two plans treat differently: its factors, if any, and parameters in both."""
 
     block: int
-    factor_a: int
-    factor_b: int
+    factor_a: int | None
+    factor_b: int | None
     parameters_a: int
     parameters_b: int
 

@@ -11,15 +11,17 @@ from typing import Literal
 import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import checked
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.plan.budget import possible_size
-from lokr_weighting.plan.factors import block_choice
 from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan, read_plan
-from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.recipe import RECIPES, Recipe, RecipeName
+from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.damage import shares_of_damage
 
 Kind = Literal["lokr", "lora"]
 CLOSE, REFUSED = 0.01, 0.03  # shares of the budget that a plan may leave unused: said, refused
@@ -35,6 +37,7 @@ class Ground:
         recipe: the recipe of the weighted plan.
         parameters: the budget, in trainable parameters.
         ablation: what it costs to skip each block, where that was measured.
+        gains: what gradients say, where they were measured.
     """
 
     heatmaps: Heatmaps
@@ -42,17 +45,42 @@ class Ground:
     recipe: Recipe
     parameters: int
     ablation: Ablation | None = None
+    gains: Gains | None = None
 
     def plan(self, contributions: np.ndarray | None = None, **settings: object) -> Plan:
-        """A plan by the recipe with other settings, or with other contributions, (blocks,)."""
-        recipe = Recipe.model_validate(self.recipe.model_dump() | settings)
+        """A plan by the recipe with other settings, or with other contributions, (blocks,).
+
+        Raises:
+            LokrWeightingError: it needs what was not measured, or the settings make no sense.
+        """
+        recipe = checked(Recipe, self.recipe.model_dump() | settings, "plans")
+        if recipe.name == "ablation" and contributions is None:
+            contributions = self.damage()
         return make_plan(
             self.heatmaps,
             self.skeleton,
             recipe,
             budget=str(self.parameters),
             contributions=contributions,
+            gains=self.gains,
         )
+
+    def by(self, contributions: np.ndarray, **settings: object) -> Plan:
+        """A plan with these contributions, (blocks,), and the recipe's other settings."""
+        return self.plan(contributions, name="distance", **{"critical": "off"} | settings)
+
+    def damage(self) -> np.ndarray:
+        """What skipping each block costs, from 0 to 1, (blocks,).
+
+        Raises:
+            LokrWeightingError: it was not measured.
+        """
+        if self.ablation is None:
+            raise LokrWeightingError(
+                "plans: ablation is made from what `lokr-weighting ablate` wrote; give --ablation "
+                "ablation.json"
+            )
+        return shares_of_damage(self.ablation, block_names(self.skeleton))
 
     def depth(self) -> np.ndarray:
         """0 for the first block to 1 for the last, (blocks,)."""
@@ -78,48 +106,42 @@ class Rival:
 
 def _shuffled(ground: Ground, number: int) -> Plan:
     """The recipe's contributions and critical blocks, given to blocks at random."""
-    shares, critical, _ = block_choice(ground.heatmaps, ground.recipe)
+    plan = ground.plan()
+    shares, critical = _shares(plan), plan.critical
     order = np.random.default_rng([number]).permutation(len(shares))
     given = tuple(int(place) for place in np.flatnonzero(np.isin(order, list(critical))))
-    return ground.plan(shares[order], critical=given)
+    return ground.by(shares[order], critical=given)
 
 
 def _inverse(ground: Ground, _: int) -> Plan:
     """Least where the recipe gives most."""
-    return ground.plan(1 - block_choice(ground.heatmaps, ground.recipe)[0], critical="off")
+    return ground.by(1 - _shares(ground.plan()))
 
 
-def _by_damage(ground: Ground, _: int) -> Plan:
-    """Most where skipping a block costs most."""
-    if ground.ablation is None:
-        raise LokrWeightingError(
-            "plans: ablation is made from what `lokr-weighting ablate` wrote; give --ablation "
-            "ablation.json"
-        )
-    blocks, damage = block_names(ground.skeleton), ground.ablation.damage
-    missing = [block for block in blocks if block not in damage]
-    if missing:
-        raise LokrWeightingError(
-            f"the ablation is of another model ({ground.ablation.model}): it has no {missing[0]}"
-        )
-    costs = np.array([damage[block].change for block in blocks])
-    return ground.plan((costs - costs.min()) / (costs.max() - costs.min()), critical="off")
+def _shares(plan: Plan) -> np.ndarray:
+    return np.array([block.contribution for block in plan.blocks])
+
+
+def _uniform(ground: Ground, _: int = 0) -> Plan:
+    return ground.plan(name="distance", critical="off", strength=0)
+
+
+def _by_recipe(name: RecipeName) -> Rival:
+    """The plan of another recipe; what only the study's recipe has, it has not."""
+    settings = {} if name == "streams" else {"critical": "off", "strength": 1.0}
+    return Rival(RECIPES[name], lambda ground, _: ground.plan(None, name=name, **settings))
 
 
 RIVALS: dict[str, Rival] = {
     "weighted": Rival("the recipe", lambda ground, _: ground.plan()),
-    "uniform": Rival("the same factor everywhere", lambda ground, _: ground.plan(strength=0)),
+    "uniform": Rival("the same factor everywhere", _uniform),
     "inverse": Rival("least where the recipe gives most", _inverse),
     "random": Rival(
         "the recipe's contributions, given to blocks at random", _shuffled, random=True
     ),
-    "later": Rival(
-        "more with depth", lambda ground, _: ground.plan(ground.depth(), critical="off")
-    ),
-    "earlier": Rival(
-        "less with depth", lambda ground, _: ground.plan(ground.depth()[::-1], critical="off")
-    ),
-    "ablation": Rival("more where skipping a block costs more", _by_damage),
+    "later": Rival("more with depth", lambda ground, _: ground.by(ground.depth())),
+    "earlier": Rival("less with depth", lambda ground, _: ground.by(ground.depth()[::-1])),
+    **{name: _by_recipe(name) for name in RECIPES if name != "distance"},
     "no-critical": Rival(
         "the recipe without critical blocks", lambda ground, _: ground.plan(critical="off")
     ),
@@ -129,13 +151,10 @@ RIVALS: dict[str, Rival] = {
     "mild-0.5": Rival(
         "the recipe at a strength of 0.5", lambda ground, _: ground.plan(strength=0.5)
     ),
-    "lora": Rival(
-        "a LoRA of the uniform plan's parameters",
-        lambda ground, _: ground.plan(strength=0),
-        kind="lora",
-    ),
+    "lora": Rival("a LoRA of the uniform plan's parameters", _uniform, kind="lora"),
 }
 """A name to type -> the plan."""
+BY_GRADIENT = ("gradient", "gradient-norm")
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,7 @@ def ground_for(
     budget: str,
     *,
     ablation: Ablation | None = None,
+    gains: Gains | None = None,
 ) -> Ground:
     """What plans within a budget are made from.
 
@@ -169,7 +189,12 @@ def ground_for(
         LokrWeightingError: no plan for this model meets the budget.
     """
     size = possible_size(budget, block_linears(skeleton))
-    return Ground(heatmaps, skeleton, recipe, size, ablation)
+    return Ground(heatmaps, skeleton, recipe, size, ablation, gains)
+
+
+def wants_gradients(names: Sequence[str], recipe: Recipe) -> bool:
+    """Whether one of the plans goes by gradients, so that these must be measured."""
+    return recipe.by_gradient or any(name.partition("#")[0] in BY_GRADIENT for name in names)
 
 
 def check_names(names: Sequence[str]) -> None:

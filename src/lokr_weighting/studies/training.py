@@ -18,7 +18,7 @@ from lokr_weighting.data.encoding import Encoder, SampleEncoder
 from lokr_weighting.data.folder import ImageFolder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.measure.batched import BatchedForward, Inputs
+from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.job import PreparedJob
 from lokr_weighting.models.loading import DTYPES, load_pipeline, place
 from lokr_weighting.studies.comparison import BINS
@@ -155,7 +155,9 @@ class Bench:
                     self._sources[0].draw(training.seed, first + place, BINS)
                     for place in range(training.batch)
                 ]
-                loss = self._forward.losses(self._inputs(self._sources[0], batch)).mean()
+                loss = self._forward.losses(
+                    [inputs_of(self._sources[0], each) for each in batch]
+                ).mean()
                 if not torch.isfinite(loss):
                     return self._diverged(parameters, time.perf_counter() - start, memory.peak)
                 optimizer.zero_grad()
@@ -184,17 +186,12 @@ class Bench:
                 for caption in item.captions:
                     source.encoder.encode_caption(caption)
 
-    def _inputs(self, source: SampleEncoder, samples: Sequence[Sample]) -> list[Inputs]:
-        latents, embeddings = source.encoder.latents, source.encoder.embeddings
-        return [
-            Inputs(each, latents[each.image, each.crop], embeddings[source.caption_of(each)])
-            for each in samples
-        ]
-
     @torch.no_grad()
     def _measured(self, source: SampleEncoder, samples: Sequence[Sample]) -> np.ndarray:
         found = [
-            self._forward.losses(self._inputs(source, samples[first : first + self.batch]))
+            self._forward.losses(
+                [inputs_of(source, each) for each in samples[first : first + self.batch]]
+            )
             for first in range(0, len(samples), self.batch)
         ]
         return torch.cat(found).double().cpu().numpy() if found else np.empty(0)

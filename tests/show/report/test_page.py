@@ -52,7 +52,10 @@ def test_the_reference_becomes_one_page_without_network(cli: Cli, tmp_path: Path
         (("nothing",), "holds no calibration"),
         (("--reference", "sd4"), "sd4"),
         (("--reference", "sd3.5-large", "-o", "page.pdf"), "name it *.html"),
-        (("--reference", "sd3.5-large", "--plan", "p", "--budget", "1M"), "--budget is for a plan"),
+        (
+            ("--reference", "sd3.5-large", "--plan", "p", "--budget", "1M"),
+            "--budget, --recipe and --set are for a plan",
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_line(

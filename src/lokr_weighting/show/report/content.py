@@ -17,6 +17,7 @@ FACTS = {
     "data": "dataset fingerprint",
     "images": "images",
     "datasets": "images in each dataset",
+    "shares": "share of the samples of each dataset",
     "seed": "seed",
     "resolution": "resolution",
     "dtype": "dtype",

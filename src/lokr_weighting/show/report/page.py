@@ -14,8 +14,9 @@ from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.figures import save
 from lokr_weighting.show.html import render, svg
 from lokr_weighting.show.plan_tables import block_columns, block_rows, module_rows, plan_remarks
+from lokr_weighting.show.report import content
 from lokr_weighting.show.report.captions import pictures
-from lokr_weighting.show.report.content import facts, read_back, summary
+from lokr_weighting.show.report.content import facts, summary
 from lokr_weighting.show.study_tables import GROUP_COLUMNS, group_rows, groups_remarks
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.similarity import similarity_of
@@ -32,6 +33,7 @@ def write_report(
     model: "nn.Module | None" = None,
     judged: Sequence[Settled] = (),
     ablation: Ablation | None = None,
+    read_back: str | None = None,
 ) -> list[Path]:
     """Write the page and, beside it, every figure as PNG and SVG.
 
@@ -43,6 +45,7 @@ def write_report(
         judged: how settled the plan was after more and more samples (`judgements`).
         ablation: what it costs to run the blocks otherwise; it is set beside the measurement's
             distances.
+        read_back: what LyCORIS made of the plan, where it was asked already.
 
     Returns:
         the files.
@@ -88,7 +91,7 @@ def write_report(
             for block, cells in zip(plan.blocks, block_rows(plan), strict=True)
         ],
         module_rows=module_rows(plan),
-        readback=read_back(plan, model),
+        readback=read_back or content.read_back(plan, model),
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")

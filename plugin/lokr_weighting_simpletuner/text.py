@@ -1,0 +1,55 @@
+"""Which of a sample's text tokens are real: SimpleTuner's mask, or what its tokenizers say."""
+
+from typing import Any
+
+from torch import Tensor
+
+from lokr_weighting.data.padding import TextPart, real_tokens, token_mask
+from lokr_weighting.models.table import family_files
+
+CLIP_TOKENS = 77  # SimpleTuner pads CLIP's text to no other length
+
+
+def text_mask(trainer: Any, prepared: dict[str, Any]) -> Tensor | None:
+    """Which text tokens of a prepared batch are no padding, (batch, tokens); None: not known.
+
+    Args:
+        trainer: SimpleTuner's trainer.
+        prepared: its prepared batch.
+    """
+    embeddings = prepared["encoder_hidden_states"]
+    mask = prepared.get("encoder_attention_mask")
+    if mask is not None:
+        return token_mask(mask, embeddings).bool()
+    parts = _tokenizers(trainer.config.model_family)
+    captions = prepared.get("prompts")
+    if not parts or captions is None:
+        return None
+    tokenizers = _loaded(trainer.model)
+    lengths = [CLIP_TOKENS] * (len(parts) - 1)
+    lengths.append(embeddings.shape[1] - sum(lengths))
+    return real_tokens(
+        [
+            TextPart(tuple(tokenizers[name] for name in names), length)
+            for names, length in zip(parts, lengths, strict=True)
+        ],
+        [caption or "" for caption in captions],
+    )
+
+
+def _tokenizers(model_family: str) -> tuple[tuple[str, ...], ...]:
+    """The names of the tokenizers of each part of a family's text, as its pipelines call them."""
+    for file in family_files():
+        if file.simpletuner is not None and file.simpletuner.model_family == model_family:
+            return next((call.tokenizers for call in file.pipelines.values()), ())
+    return ()
+
+
+def _loaded(model: Any) -> dict[str, Any]:
+    """SimpleTuner's tokenizers by their names in a pipeline; loaded where it let go of them."""
+    if not model.tokenizers:
+        model.load_text_tokenizer()
+    return {
+        "tokenizer" if place == 0 else f"tokenizer_{place + 1}": tokenizer
+        for place, tokenizer in enumerate(model.tokenizers)
+    }

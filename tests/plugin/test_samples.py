@@ -1,0 +1,15 @@
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_images_are_drawn_as_often_as_training_comes_to_them(rooms: dict[str, Any]) -> None:
+    drawn = rooms["images"]
+    # in batches of two 12 + 4 + 2 places: a bucket's last batch is filled from the bucket itself
+    for name, places, images in (("square", 12, 12), ("wide", 4, 3), ("tall", 2, 1)):
+        expected = 8000 * places / 18 / images
+        numbers = [count for image, count in drawn.items() if image.startswith(name)]
+        assert len(numbers) == images
+        assert all(abs(number - expected) < 4 * expected**0.5 for number in numbers)
