@@ -150,7 +150,7 @@ def losses(cells: list[Cell]) -> Iterator[str]:
             if not runs:
                 continue
             rate, on_edge = cell.rates[name]
-            kept = np.mean([run.kept for run in runs])
+            kept = np.array([run.kept for run in runs], dtype=float).mean()
             yield (
                 f"| {cell.name} | {name} | {runs[0].parameters:,} | "
                 f"{rate:g}{' (edge)' if on_edge else ''} | {len(runs)} | "
