@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
 from lokr_weighting.targets.lycoris.config import read_config
+from lokr_weighting.targets.lycoris.simpletuner import simpletuner_changes
+from lokr_weighting.targets.lycoris.template import read_template
 from lokr_weighting_simpletuner.families import is_known, model_families
 
 MEASURE_ELSEWHERE = (
@@ -106,20 +107,9 @@ def not_used(config: Any) -> str | None:
 
 
 def _check_template(path: Path) -> None:
-    """SimpleTuner makes whole numbers of three settings, which would change them silently."""
-    template = read_config(path)
-    if template.algo != "lokr":
-        raise LokrWeightingError(
-            f"{path}: algo is {template.algo!r}, and a weighted adapter is a LoKr: set it to 'lokr'"
-        )
-    written = read_json(path)
-    for key in ("multiplier", "linear_dim", "linear_alpha"):
-        value = written.get(key, 1)
-        if value != int(value):
-            raise LokrWeightingError(
-                f"{path}: {key} is {value}, but SimpleTuner cuts it to {int(value)}: write a whole "
-                "number"
-            )
+    """Also what SimpleTuner would change silently: it makes whole numbers of three settings."""
+    for key, why in simpletuner_changes(read_template(path)).items():
+        raise LokrWeightingError(f"{path}: {key}: {why}")
 
 
 def _get(config: Any, key: str) -> Any:

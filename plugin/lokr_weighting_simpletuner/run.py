@@ -21,8 +21,14 @@ from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.show.console import as_text
 from lokr_weighting.show.plan_tables import plan_table
 from lokr_weighting.show.report import write_report
-from lokr_weighting.targets.lycoris.config import LycorisConfig, read_config, write_config
+from lokr_weighting.targets.lycoris.config import (
+    LycorisConfig,
+    added_by,
+    read_config,
+    write_config,
+)
 from lokr_weighting.targets.lycoris.network import adapted_tensors, network_tensors
+from lokr_weighting.targets.lycoris.template import read_template
 from lokr_weighting.targets.registry import LYCORIS, as_planned, listed
 from lokr_weighting.targets.tensors import differences_from_plan
 from lokr_weighting_simpletuner.log import logger
@@ -150,6 +156,8 @@ class Run:
         model = trainer.model.get_trained_component()
         recipe = settings.read_recipe()
         folder = Path(config.output_dir) / FOLDER
+        own = Path(config.lycoris_config)
+        template = read_template(own)
         _check_adaptable(model)
         _announce(trainer, "running", "Measuring the blocks on the run's own images.")
         calibration, settled = calibrate_run(trainer, settings, recipe, folder)
@@ -160,12 +168,12 @@ class Run:
             budget=settings.budget,
             name=str(config.pretrained_model_name_or_path),
             settled=settled,
+            added=added_by(template),
         )
         shared = [planned]
         broadcast_object_list(shared)
         plan = shared[0]
-        template = Path(config.lycoris_config)
-        prepared = LYCORIS.prepare(plan, model, read_config(template))
+        prepared = LYCORIS.prepare(plan, model, template)
         main = trainer.accelerator.is_main_process
         from_main(main, prepared.write, folder / CONFIG)
         from_main(main, write_plan, folder / PLAN, plan)
@@ -193,7 +201,7 @@ class Run:
         config.lycoris_config = str(folder / CONFIG)
         logger().info(
             f"To resume this run, start it with the same argument; without it SimpleTuner finds "
-            f"tensors of other sizes than {template}'s. Or set lycoris_config to "
+            f"tensors of other sizes than {own}'s. Or set lycoris_config to "
             f"{folder / CONFIG}, and it resumes without this plugin."
         )
 

@@ -140,7 +140,7 @@ def test_a_preset_that_the_plan_replaces_is_named(tmp_path: Path) -> None:
 def test_a_template_that_simpletuner_would_change_is_refused(
     answers: dict[str, dict[str, Any]],
 ) -> None:
-    assert "multiplier is 0.5, but SimpleTuner cuts it to 0" in answers["half"]["refused"]
+    assert "multiplier: SimpleTuner cuts 0.5 to 0" in answers["half"]["refused"]
     assert "algo is 'loha'" in answers["loha"]["refused"]
 
 

@@ -39,6 +39,7 @@ def generate(
     """
     goal = Goal(FORMATS[target], output, template, force=force, as_json=as_json)
     goal.check()
+    added = goal.added()
     job = options.read_job(
         model=model,
         data=data,
@@ -74,6 +75,12 @@ def generate(
 
     skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
     plan = make_plan(
-        calibration, skeleton, recipe=chosen, budget=budget, name=job.model, settled=settled
+        calibration,
+        skeleton,
+        recipe=chosen,
+        budget=budget,
+        name=job.model,
+        settled=settled,
+        added=added,
     )
     write(plan, skeleton, goal)

@@ -42,6 +42,7 @@ def plan(
         FORMATS[target], output, template, force=force, as_json=as_json, read_back=read_back
     )
     goal.check()
+    added = goal.added()
     chosen = options.read_recipe(recipe, settings)
     measured = read_measurement(
         records=records,
@@ -64,5 +65,6 @@ def plan(
         budget=budget,
         name=name,
         contributions=damage_shares(ablation, chosen, skeleton),
+        added=added,
     )
     write(made, skeleton, goal)

@@ -14,7 +14,9 @@ from lokr_weighting.targets.registry import Format, NotExact
 
 if TYPE_CHECKING:
     from lokr_weighting.models.skeleton import Skeleton
+    from lokr_weighting.plan.added import Added
     from lokr_weighting.plan.plan import Plan
+    from lokr_weighting.targets.lycoris.config import LycorisConfig
 
 SHOWN = 20  # differences
 
@@ -69,14 +71,35 @@ class Goal:
                 "--force replaces it, --output writes elsewhere"
             )
 
+    def read_template(self) -> "LycorisConfig | None":
+        """The template, if there is one.
+
+        Raises:
+            LokrWeightingError: it cannot be read, or no plan could keep it.
+        """
+        if self.template is None:
+            return None
+        from lokr_weighting.targets.lycoris.template import read_template
+
+        return read_template(self.template)
+
+    def added(self) -> "Added":
+        """What the template adds to every Linear.
+
+        Raises:
+            LokrWeightingError: as `read_template`.
+        """
+        from lokr_weighting.targets.lycoris.config import added_by
+
+        return added_by(self.read_template())
+
 
 def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
     """Build the plan with the trainer's own library, and only then write it; print the table."""
     from lokr_weighting.plan.plan import write_plan
-    from lokr_weighting.targets.lycoris import read_config
 
     goal.check()
-    template = read_config(goal.template) if goal.template else None
+    template = goal.read_template()
     transformer = skeleton.to_module() if goal.read_back else None
     try:
         prepared = goal.format.prepare(plan, transformer, template)

@@ -36,6 +36,7 @@ class BlockLinear:
         out_features: output width.
         in_features: input width.
         stream: whose tokens pass through it, "image" or "text"; None where both do.
+        added: trainable parameters that it gets beside its LoKr's two matrices.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BlockLinear:
     out_features: int
     in_features: int
     stream: Stream | None = None
+    added: int = 0
 
 
 def blocks_of(model: "nn.Module") -> list[Block]:

@@ -33,30 +33,31 @@ class Wish:
 
 
 def largest_size(budget: str, linears: Sequence[BlockLinear]) -> int:
-    """The most parameters that `budget` allows.
+    """The most parameters that `budget` leaves for the splits: what is added counts too.
 
     Args:
         budget: parameters ("120M"), the size of a bf16 file ("240MiB"), or what one factor for
             all Linears would cost ("uniform:8").
-        linears: the Linears that are adapted.
+        linears: the Linears that are adapted, with what is added to each.
 
     Raises:
         LokrWeightingError: the budget is not written in one of these ways.
     """
-    if match := re.fullmatch(r"uniform:(\d+)", budget):
+    added = sum(linear.added for linear in linears)
+    if match := re.fullmatch(r"uniform:(\d{1,18})", budget):
         factor = int(match[1])
         if factor < 1:
             raise LokrWeightingError(f"budget {budget!r}: a factor is at least 1")
         return sum(_uniform(linear, factor) for linear in linears)
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", budget):
+    if match := re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([A-Za-z]*)", budget):
         number, unit = float(match[1]), match[2]
         if unit in PREFIXES:
-            return int(number * PREFIXES[unit])
+            return int(number * PREFIXES[unit]) - added
         if unit in SIZES:
             tensors = number * SIZES[unit] - file_overhead(linears)
-            return int(tensors // BYTES_PER_PARAMETER)
+            return int(tensors // BYTES_PER_PARAMETER) - added
     raise LokrWeightingError(
-        f"budget {budget!r} is not understood; write parameters (120M), "
+        f"budget {_short(budget)} is not understood; write parameters (120M), "
         "the size of a bf16 file (240MiB), or what a uniform factor would cost (uniform:8)"
     )
 
@@ -73,9 +74,11 @@ def possible_size(budget: str, linears: Sequence[BlockLinear]) -> int:
     smallest = sum(choices[-1].split.parameters for choices in ranges)
     largest = sum(choices[0].split.parameters for choices in ranges)
     if not smallest <= limit <= largest:
+        added = sum(linear.added for linear in linears)
+        counted = f", {added:,} of them added by the template's settings" if added else ""
         raise LokrWeightingError(
-            f"budget {budget!r} comes to {limit:,} parameters; a plan for this model has at least "
-            f"{smallest:,} and at most {largest:,}"
+            f"budget {_short(budget)} comes to {limit + added:,} parameters; a plan for this model "
+            f"has at least {smallest + added:,} and at most {largest + added:,}{counted}"
         )
     return limit
 
@@ -114,6 +117,10 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
             level[i] = to
             size += cost
     return common_factors(wishes, [choices[at] for choices, at in zip(ranges, level, strict=True)])
+
+
+def _short(budget: str, width: int = 60) -> str:
+    return repr(budget if len(budget) <= width else f"{budget[: width - 3]}...")
 
 
 def _uniform(linear: BlockLinear, factor: int) -> int:

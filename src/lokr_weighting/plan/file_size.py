@@ -18,9 +18,11 @@ def lycoris_key(name: str) -> str:
 def file_overhead(linears: Sequence[BlockLinear]) -> int:
     """Bytes of a LyCORIS safetensors file that are not trainable parameters, at most.
 
-    The header names three tensors for each Linear (w1, w2 and the 2-byte alpha).
+    The header names three tensors for each Linear (w1, w2 and the 2-byte alpha), and one more where
+    something is added to it.
     """
     entry = {"dtype": "BF16", "shape": [99999, 99999], "data_offsets": [10**11, 10**11]}
     names = [f"{lycoris_key(linear.name)}.lokr_w1" for linear in linears]
     header = json.dumps(dict.fromkeys(names, entry), separators=(",", ":"))
-    return 3 * len(header) + 2 * len(linears) + METADATA_BYTES
+    tensors = 4 if any(linear.added for linear in linears) else 3
+    return tensors * len(header) + 2 * len(linears) + METADATA_BYTES

@@ -9,6 +9,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
+from lokr_weighting.plan.added import NOTHING, Added
 from lokr_weighting.plan.choice import Choice, choice_by_distance, choice_of
 from lokr_weighting.plan.factors import linear_factors, wanted_factor
 from lokr_weighting.plan.gradient import factors_by_gain, shares_by_norm
@@ -36,6 +37,7 @@ def make_plan(
     settled: Settled | None = None,
     contributions: np.ndarray | None = None,
     gains: Gains | None = None,
+    added: Added = NOTHING,
 ) -> Plan:
     """Turn a measurement into a plan.
 
@@ -53,6 +55,8 @@ def make_plan(
             own; then only blocks that the recipe gives by hand are critical, and nothing is said of
             how settled the plan is.
         gains: for recipes by gradient; by default the calibration's own.
+        added: what a template adds to every Linear (`targets.lycoris.added_by`): the budget counts
+            it.
 
     Raises:
         LokrWeightingError: the measurement is of another number of blocks than the model has or
@@ -63,7 +67,7 @@ def make_plan(
     heatmaps, records = _averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
-    names, inside = block_names(skeleton), block_linears(skeleton)
+    names, inside = block_names(skeleton), added.to(block_linears(skeleton))
     _check_blocks(heatmaps, names, name)
 
     if gains is None and isinstance(measured, Calibration):
@@ -75,7 +79,7 @@ def make_plan(
         wanted = linear_factors(inside, names, choice, recipe, budget)
     if records is None or contributions is not None or not recipe.by_distance:
         settled = None
-    elif settled is None or settled.samples != len(records.timesteps):
+    elif settled is None or settled.samples != len(records.timesteps) or added != NOTHING:
         settled = judge(records, inside, names, recipe, budget)
     linears = tuple(
         _linear_plan(linear, names.index(linear.block), factor)
@@ -120,6 +124,7 @@ def parameters_without_critical(plan: Plan) -> int:
         factor = wanted_factor(linear.base, factors[linear.block], plan.recipe)
         factor = capped(factor, linear.out_features, linear.in_features)
         total += split_of(linear.out_features, linear.in_features, factor).parameters
+        total += linear.added
     return total
 
 
@@ -156,6 +161,7 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         in_features=linear.in_features,
         factor=factor,
         split=split_of(linear.out_features, linear.in_features, factor),
+        added=linear.added,
     )
 
 

@@ -55,7 +55,8 @@ class LinearPlan(Part):
     """One adapted Linear: the factor asked for and the split it becomes.
 
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
-    feed-forward and modulation Linears, which get the block's factor itself.
+    feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
+    template has LyCORIS train beside the split's two matrices (DoRA's scales).
     """
 
     name: str
@@ -66,6 +67,7 @@ class LinearPlan(Part):
     in_features: Annotated[int, Field(ge=1)]
     factor: Annotated[int, Field(ge=1)]
     split: Split
+    added: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _split_fits(self) -> Self:
@@ -77,7 +79,7 @@ class LinearPlan(Part):
     @property
     def parameters(self) -> int:
         """Trainable parameters of this Linear's LoKr."""
-        return self.split.parameters
+        return self.split.parameters + self.added
 
 
 class Plan(Part):
@@ -97,7 +99,7 @@ class Plan(Part):
         if any(linear.block >= len(self.blocks) for linear in self.linears):
             raise ValueError("a Linear names a block that the plan does not have")
         if (total := sum(linear.parameters for linear in self.linears)) != self.parameters:
-            raise ValueError(f"parameters is {self.parameters}, but the splits add up to {total}")
+            raise ValueError(f"parameters is {self.parameters}, but the Linears add up to {total}")
         return self
 
     @property

@@ -36,14 +36,19 @@ def differences_from_plan(plan: Plan, made: Mapping[str, Tensors | None]) -> lis
         made: the tensors of every module that the network adapts (`Readback.made`,
             `adapted_tensors`).
     """
-    planned = {linear.name: linear.split for linear in plan.linears}
+    planned = {linear.name: linear for linear in plan.linears}
     differences = [f"{name} is adapted but not planned" for name in made if name not in planned]
-    for name, split in planned.items():
-        tensors = made.get(name)
+    for name, linear in planned.items():
+        tensors, split = made.get(name), linear.split
         if not tensors:
             differences.append(f"{name} is planned but not adapted")
         elif (tensors.get("lokr_w1"), tensors.get("lokr_w2")) != split.shapes:
             differences.append(
                 f"{name} is planned as {split.label} but becomes {label_of(tensors)}"
+            )
+        elif parameters(tensors) != linear.parameters:
+            differences.append(
+                f"{name} is planned with {linear.parameters:,} parameters but has "
+                f"{parameters(tensors):,}"
             )
     return differences

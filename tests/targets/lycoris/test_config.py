@@ -2,12 +2,20 @@ import json
 from pathlib import Path
 
 import pytest
+from diffusers import SD3Transformer2DModel
 
 from lokr_weighting import LokrWeightingError, Plan, load_reference, make_plan
 from lokr_weighting.models.known import empty_transformer
-from lokr_weighting.targets.lycoris import LycorisConfig, config_of, read_config, write_config
+from lokr_weighting.targets.lycoris import (
+    LycorisConfig,
+    added_by,
+    config_of,
+    read_config,
+    write_config,
+)
 from lokr_weighting.targets.lycoris.readback import read_back
-from lokr_weighting.targets.tensors import differences_from_plan
+from lokr_weighting.targets.tensors import differences_from_plan, parameters
+from tests.conftest import random_heatmaps
 
 MODEL = empty_transformer("sd3.5-large")
 
@@ -64,6 +72,10 @@ def test_a_templates_other_settings_are_kept_and_take_effect(plan: Plan) -> None
             "apply_preset": {"target_module": ["Attention"], "lora_prefix": "mine"},
         }
     )
+    added = added_by(template)
+    with pytest.raises(LokrWeightingError, match="the plan counts 0; make the plan with added="):
+        config_of(plan, template)
+    plan = make_plan(load_reference("sd3.5-large"), MODEL, added=added)
     config = config_of(plan, template)
     written = config.written()
     for key in ("linear_dim", "linear_alpha", "factor", "dora_wd", "bypass_mode", "rank_dropout"):
@@ -75,7 +87,8 @@ def test_a_templates_other_settings_are_kept_and_take_effect(plan: Plan) -> None
     assert differences_from_plan(plan, found.made) == []
     # DoRA trains one more number for each output feature
     extra = sum(linear.out_features for linear in plan.linears)
-    assert found.made_parameters == plan.parameters + extra
+    splits = sum(linear.split.parameters for linear in plan.linears)
+    assert found.made_parameters == plan.parameters == splits + extra
     assert all(parameter.is_meta for parameter in MODEL.parameters())
 
 
@@ -84,6 +97,7 @@ def test_a_templates_other_settings_are_kept_and_take_effect(plan: Plan) -> None
     [
         ({"algo": "locon"}, "algo is 'locon'"),
         ({"algo": "lokr", "unbalanced_factorization": True}, "unbalanced_factorization"),
+        ({"algo": "lokr", "train_norm": True}, "train_norm trains the norms"),
         (
             {"algo": "lokr", "apply_preset": {"exclude_name": ["transformer_blocks.3.*"]}},
             r"'transformer_blocks.3.\*' leaves out 14 Linears",
@@ -95,6 +109,61 @@ def test_a_template_that_would_make_the_plan_untrue_is_refused(
 ) -> None:
     with pytest.raises(LokrWeightingError, match=message):
         config_of(plan, LycorisConfig.model_validate(template))
+
+
+@pytest.mark.parametrize("budget", ["3M", "6MiB", "uniform:8"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dora_wd": True},
+        {"dora_wd": True, "wd_on_output": False},
+        {"use_scalar": True},
+        {"dora_wd": None, "use_scalar": "true"},
+        {"use_tucker": True, "decompose_both": True, "linear_dim": 2, "conv_dim": 4},
+        {"bypass_mode": True, "dropout": 0.1, "preset": "attn-mlp"},
+    ],
+    ids=lambda settings: ", ".join(settings),
+)
+def test_a_budget_counts_all_that_lycoris_makes_of_a_template(
+    settings: dict[str, object], budget: str, small: SD3Transformer2DModel
+) -> None:
+    template = LycorisConfig.model_validate({"algo": "lokr", "linear_dim": 9999} | settings)
+    plan = make_plan(random_heatmaps(12), small, budget=budget, added=added_by(template))
+    found = read_back(small, config_of(plan, template))
+    assert found.exact
+    assert differences_from_plan(plan, found.made) == []
+    assert found.made_parameters == plan.parameters
+    added = plan.parameters - sum(linear.split.parameters for linear in plan.linears)
+    assert added == sum(
+        parameters({key: shape for key, shape in tensors.items() if "lokr_w" not in key})
+        for tensors in found.made.values()
+    )
+    bare = make_plan(random_heatmaps(12), small, budget=budget)
+    most = {"3M": 3_000_000, "6MiB": bare.parameters, "uniform:8": bare.parameters + added}[budget]
+    assert 0.9 * most < plan.parameters <= most
+
+
+def test_a_budget_that_what_is_added_exceeds_alone_is_answered_with_both(
+    small: SD3Transformer2DModel,
+) -> None:
+    doras = added_by(LycorisConfig.model_validate({"algo": "lokr", "dora_wd": True}))
+    with pytest.raises(LokrWeightingError, match="of them added by the template's settings"):
+        make_plan(random_heatmaps(12), small, budget="40K", added=doras)
+
+
+def test_a_longer_name_for_the_files_tensors_does_not_fit_a_files_budget(
+    small: SD3Transformer2DModel,
+) -> None:
+    template = LycorisConfig.model_validate(
+        {"algo": "lokr", "apply_preset": {"lora_prefix": "a_prefix_of_many_letters"}}
+    )
+    for budget, fits in (("6MiB", False), ("3M", True)):
+        plan = make_plan(random_heatmaps(12), small, budget=budget)
+        if fits:
+            config_of(plan, template)
+        else:
+            with pytest.raises(LokrWeightingError, match="give the budget in parameters"):
+                config_of(plan, template)
 
 
 def test_a_preset_key_that_lycoris_does_not_know_is_named(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from lokr_weighting.targets.lycoris.config import (
     LycorisConfig,
     Preset,
+    added_by,
     config_of,
     read_config,
     write_config,
 )
 
-__all__ = ["LycorisConfig", "Preset", "config_of", "read_config", "write_config"]
+__all__ = ["LycorisConfig", "Preset", "added_by", "config_of", "read_config", "write_config"]

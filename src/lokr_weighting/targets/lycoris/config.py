@@ -16,7 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_model, write_json
+from lokr_weighting.plan.added import Added
+from lokr_weighting.plan.file_size import PREFIX
 from lokr_weighting.plan.plan import LinearPlan, Plan
+from lokr_weighting.targets.lycoris.reads import installed_reads
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
 SETTINGS: dict[str, Any] = {
@@ -125,6 +128,54 @@ def config_of(plan: Plan, template: LycorisConfig | None = None) -> LycorisConfi
     return LycorisConfig.model_validate(settings)
 
 
+def added_by(template: LycorisConfig | None) -> Added:
+    """What a template has LyCORIS train beside each Linear's two matrices.
+
+    Args:
+        template: as for `config_of`.
+    """
+    settings = template.written() if template is not None else {}
+    scales = _is_true(settings.get("dora_wd", False))
+    # before LyCORIS had the key, the scales were on the input
+    on_output = "wd_on_output" in installed_reads().top and _is_true(
+        settings.get("wd_on_output", True)
+    )
+    return Added(
+        for_output=int(scales and on_output),
+        for_input=int(scales and not on_output),
+        each=int(_is_true(settings.get("use_scalar", False))),
+    )
+
+
+def check_settings(template: LycorisConfig) -> None:
+    """Refuse a template that would make any plan untrue.
+
+    Raises:
+        LokrWeightingError: another algorithm, an unbalanced factorization, or norms that are
+            trained too.
+    """
+    settings = template.written()
+    if template.algo != "lokr":
+        raise LokrWeightingError(
+            f"the template's algo is {template.algo!r}; a plan is for 'lokr', so set algo to 'lokr'"
+        )
+    if _is_true(settings.get("unbalanced_factorization", False)):
+        raise LokrWeightingError(
+            "the template's unbalanced_factorization swaps w1 and w2 and with them every split of "
+            "the plan; remove it"
+        )
+    if _is_true(settings.get("train_norm", False)):
+        raise LokrWeightingError(
+            "the template's train_norm trains the norms that the plan's patterns match, which no "
+            "plan counts; remove it"
+        )
+
+
+def _is_true(value: Any) -> bool:
+    """As LyCORIS reads it: null and 0 are true."""
+    return str(value).lower() != "false"
+
+
 def _name_algo_map(plan: Plan) -> dict[str, dict[str, Any]]:
     """Block by block: Linears that differ from the rest under their pattern, then the patterns."""
     entries: dict[str, int] = {}
@@ -155,16 +206,21 @@ def _most_specific_first(patterns: Iterable[str]) -> list[str]:
 
 
 def _check_template(plan: Plan, template: LycorisConfig) -> None:
-    if template.algo != "lokr":
+    check_settings(template)
+    preset = template.apply_preset or Preset()
+    if len(preset.lora_prefix) > len(PREFIX) and (plan.budget or "").endswith("B"):
         raise LokrWeightingError(
-            f"the template's algo is {template.algo!r}; a plan is for 'lokr', so set algo to 'lokr'"
+            f"the template's lora_prefix {preset.lora_prefix!r} makes a file's names longer than "
+            f"the budget {plan.budget} allows for; remove it, or give the budget in parameters"
         )
-    if template.written().get("unbalanced_factorization"):
-        raise LokrWeightingError(
-            "the template's unbalanced_factorization swaps w1 and w2 and with them every split of "
-            "the plan; remove it"
-        )
-    for pattern in template.apply_preset.exclude_name if template.apply_preset else ():
+    added = added_by(template)
+    for linear in plan.linears:
+        if (own := added.of(linear.out_features, linear.in_features)) != linear.added:
+            raise LokrWeightingError(
+                f"the template adds {own:,} parameters to {linear.name} and the plan counts "
+                f"{linear.added:,}; make the plan with added=added_by(template)"
+            )
+    for pattern in preset.exclude_name:
         excluded = [linear.name for linear in plan.linears if fnmatchcase(linear.name, pattern)]
         if excluded:
             raise LokrWeightingError(
