@@ -19,7 +19,13 @@ DIGITS = 100  # of a whole number in JSON
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all: to a temporary name beside it, then moved.
+    """Write `text` to `path` as UTF-8; as `write_bytes`."""
+    # names of files may hold bytes that are no UTF-8
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all: to a temporary name beside it, then moved.
 
     Raises:
         OutputError: it cannot be written.
@@ -28,9 +34,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path.name))
-        # names of files may hold bytes that are no UTF-8
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         # mkstemp makes a private file; the user's umask should decide
         umask = os.umask(0)
         os.umask(umask)

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 
 from lokr_weighting import LokrWeightingError, calibrate_folder
+from lokr_weighting.records.store import SETTINGS
 from tests.inputs import SHORT, job
 
 
@@ -65,3 +67,15 @@ def test_another_vae_or_text_encoder_is_noticed(
             calibrate_folder(job(model, images), tmp_path / "c", stop=SHORT)
         file.write_bytes(whole)
     calibrate_folder(job(model, images), tmp_path / "c", stop=SHORT)
+
+
+def test_samples_that_counted_padding_are_not_mixed_with_new_ones(
+    pipelines: Callable[[str], Path], images: Path, tmp_path: Path
+) -> None:
+    """As a calibration of SD3 or Flux by version 0.1."""
+    calibrate_folder(job(pipelines("sd3"), images), tmp_path / "c", stop=SHORT)
+    settings = json.loads((tmp_path / "c" / SETTINGS).read_text())
+    assert settings.pop("padding") == "left out"
+    (tmp_path / "c" / SETTINGS).write_text(json.dumps(settings))
+    with pytest.raises(LokrWeightingError, match="with padding = None, this one has 'left out'"):
+        calibrate_folder(job(pipelines("sd3"), images), tmp_path / "c", stop=SHORT)

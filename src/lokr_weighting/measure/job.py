@@ -10,11 +10,13 @@ import torch
 from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
 from lokr_weighting.data.images import crop_size
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
-from lokr_weighting.models.identity import pipeline_fingerprint, weights_fingerprint
+from lokr_weighting.models.identity import INDEX, pipeline_fingerprint, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
 from lokr_weighting.models.sizes import read_sizes
+from lokr_weighting.models.table import pipeline_call
 from lokr_weighting.records.calibration import Settings
 
 
@@ -103,6 +105,7 @@ class Job:
                 "dtype": self.dtype_on(device),
                 "quantization": self.quantization,
                 "text_tokens": self.text_tokens,
+                **_padding(pipeline),
             },
             tuple(block_names(skeleton)),
             block_linears(skeleton),
@@ -135,3 +138,9 @@ class PreparedJob:
         """The same job on some of its images."""
         of_images = {"data": fingerprint(images), "images": len(images.items)}
         return replace(self, images=images, settings={**self.settings, **of_images})
+
+
+def _padding(pipeline: Path) -> Settings:
+    """What tells samples from those of versions that counted padding where no mask marks it."""
+    name = read_json(pipeline / INDEX)["_class_name"]
+    return {"padding": "left out"} if pipeline_call(name).tokenizers else {}
