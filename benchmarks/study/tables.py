@@ -206,7 +206,7 @@ def questions_figure(cells: list[Cell]) -> Figure:
         [f"{plan} against {against}, {cell.name}" for cell, plan, against in asked],
     )
     ax.invert_yaxis()
-    ax.set_xlabel("difference of the held-out loss, thousandths (less than 0: better)")
+    ax.set_xlabel("difference in thousandths of loss (below 0: better)")
     return figure
 
 
