@@ -96,3 +96,12 @@ def test_tokens_that_an_older_file_lacks_are_refused_by_name(tmp_path: Path) -> 
         read_records(file, "last-real")
     with pytest.raises(LokrWeightingError, match=rf"sample 3 has no key '{key}'"):
         stack_records([Record.model_validate(record | {"sample": 3})], "last-real")
+
+
+@pytest.mark.parametrize("tokens", ["last", "last_real"])
+def test_tokens_of_another_number_of_blocks_are_refused(tmp_path: Path, tokens: str) -> None:
+    key = f"encoder_hidden_states_{tokens}"
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(GOOD | {key: [0.1, 0.2, 0.3]}))
+    with pytest.raises(LokrWeightingError, match=rf"jsonl:1: {key} has 3 blocks"):
+        read_records(file)
