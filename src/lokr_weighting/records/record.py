@@ -146,11 +146,13 @@ def parse_record(line: bytes, where: str) -> Record:
             f"blocks, hidden_states only {len(record.hidden_states)}"
         )
     for key in STREAMS:
-        mean, last = record.stream(key, "mean"), record.stream(key, "last")
-        if last is not None and len(last) != len(mean):
-            raise LokrWeightingError(
-                f"{where}: {key}_last has {len(last)} blocks, {key} {len(mean)}"
-            )
+        mean = getattr(record, key)
+        for tokens in get_args(Tokens):
+            stream = record.stream(key, tokens)
+            if stream is not None and len(stream) != len(mean):
+                raise LokrWeightingError(
+                    f"{where}: {key_of(key, tokens)} has {len(stream)} blocks, {key} {len(mean)}"
+                )
     return record
 
 
