@@ -98,10 +98,13 @@ def test_tokens_that_an_older_file_lacks_are_refused_by_name(tmp_path: Path) -> 
         stack_records([Record.model_validate(record | {"sample": 3})], "last-real")
 
 
-@pytest.mark.parametrize("tokens", ["last", "last_real"])
-def test_tokens_of_another_number_of_blocks_are_refused(tmp_path: Path, tokens: str) -> None:
-    key = f"encoder_hidden_states_{tokens}"
+@pytest.mark.parametrize(
+    "key", ["hidden_states_last", "encoder_hidden_states_last", "encoder_hidden_states_last_real"]
+)
+def test_other_tokens_of_another_number_of_blocks_are_refused_by_line(
+    tmp_path: Path, key: str
+) -> None:
     file = tmp_path / "records.jsonl"
-    file.write_bytes(lines(GOOD | {key: [0.1, 0.2, 0.3]}))
-    with pytest.raises(LokrWeightingError, match=rf"jsonl:1: {key} has 3 blocks"):
+    file.write_bytes(lines(GOOD | {key: [0.5] * 9}))
+    with pytest.raises(LokrWeightingError, match=rf"jsonl:1: {key} has 9 blocks"):
         read_records(file)

@@ -146,12 +146,12 @@ def parse_record(line: bytes, where: str) -> Record:
             f"blocks, hidden_states only {len(record.hidden_states)}"
         )
     for key in STREAMS:
-        count = len(record.stream(key, "mean"))
+        mean = getattr(record, key)
         for tokens in get_args(Tokens):
             stream = record.stream(key, tokens)
-            if stream is not None and len(stream) != count:
+            if stream is not None and len(stream) != len(mean):
                 raise LokrWeightingError(
-                    f"{where}: {key_of(key, tokens)} has {len(stream)} blocks, {key} {count}"
+                    f"{where}: {key_of(key, tokens)} has {len(stream)} blocks, {key} {len(mean)}"
                 )
     return record
 
