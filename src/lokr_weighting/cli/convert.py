@@ -34,6 +34,8 @@ def convert(
         raise LokrWeightingError(f"{source}: there is no such file or folder")
     if is_taken(output) and not force:
         raise LokrWeightingError(f"{output}: exists; --force replaces it")
+    if output.resolve() == source.resolve() or source.resolve() in output.resolve().parents:
+        raise LokrWeightingError(f"{output}: is, or is in, what is converted; write elsewhere")
     if source.is_dir():
         _to_lycoris(source, output)
     else:
