@@ -23,7 +23,7 @@ from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.plan.recipe import contributions
 from lokr_weighting.plan.settled import judge
 from lokr_weighting.records import Records, stack_records
-from lokr_weighting.records.store import Calibration
+from lokr_weighting.records.calibration import Calibration
 
 SHORT_RUN = 130
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 
 # small tensors on shared cores: more threads than free cores only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# what is remembered of files stays out of the user's own cache
+os.environ["LOKR_WEIGHTING_CACHE"] = tempfile.mkdtemp(prefix="lokr-weighting-cache-")
 
 from lokr_weighting import Heatmaps
 from lokr_weighting.cli import main

@@ -18,7 +18,7 @@ SHORT = Stop(samples=20)
 
 
 def job(pipeline: Path, images: Path, **options: Any) -> Job:
-    return Job(str(pipeline), images, resolution=64, **options)
+    return Job(str(pipeline), images, **{"resolution": 64, **options})
 
 
 def command(pipeline: Path, images: Path, output: Path, samples: int) -> list[str]:

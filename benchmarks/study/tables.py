@@ -150,7 +150,7 @@ def losses(cells: list[Cell]) -> Iterator[str]:
             if not runs:
                 continue
             rate, on_edge = cell.rates[name]
-            kept = np.mean([run.kept for run in runs])
+            kept = np.array([run.kept for run in runs], dtype=float).mean()
             yield (
                 f"| {cell.name} | {name} | {runs[0].parameters:,} | "
                 f"{rate:g}{' (edge)' if on_edge else ''} | {len(runs)} | "
@@ -206,7 +206,7 @@ def questions_figure(cells: list[Cell]) -> Figure:
         [f"{plan} against {against}, {cell.name}" for cell, plan, against in asked],
     )
     ax.invert_yaxis()
-    ax.set_xlabel("difference of the held-out loss, thousandths (less than 0: better)")
+    ax.set_xlabel("difference in thousandths of loss (below 0: better)")
     return figure
 
 

@@ -4,36 +4,59 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.errors import LokrWeightingError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST = 512 << 20  # bytes of a text file
+DEEPEST = 64  # levels of JSON
+DIGITS = 100  # of a whole number in JSON
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all: to a temporary name beside it, then moved."""
+    """Write `text` to `path` as UTF-8; as `write_bytes`."""
+    # names of files may hold bytes that are no UTF-8
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all: to a temporary name beside it, then moved.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise LokrWeightingError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path.name))
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         # mkstemp makes a private file; the user's umask should decide
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
     except OSError as error:
-        raise LokrWeightingError(f"{path}: cannot be written: {error.strerror}") from None
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
+    """What a process that was killed while it wrote one of these files left in a folder."""
+    prefixes = tuple(_temporary(name) for name in names)
+    return [entry for entry in folder.iterdir() if entry.name.startswith(prefixes)]
+
+
+def _temporary(name: str) -> str:
+    """How the temporary name of a file begins; short enough for names of any length."""
+    return f".{name[:100]}."
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -50,18 +73,62 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 file.
 
     Raises:
-        LokrWeightingError: the file is missing, a folder, unreadable or not UTF-8.
+        LokrWeightingError: the file is missing, a folder, unreadable, larger than 512 MiB or not
+            UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise LokrWeightingError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise LokrWeightingError(f"{path}: this is a folder; a file is wanted here") from None
-    except UnicodeDecodeError as error:
-        raise LokrWeightingError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise LokrWeightingError(f"{path}: is larger than {LARGEST >> 20} MiB: no such file")
+    try:
+        # line ends as in a file that is opened as text
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise LokrWeightingError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse JSON of a sensible depth and with sensible numbers.
+
+    Raises:
+        LokrWeightingError: it is not; the message begins with `where`.
+    """
+    try:
+        data = json.loads(text, parse_int=_whole_number)
+    except json.JSONDecodeError as error:
+        raise LokrWeightingError(f"{where}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise LokrWeightingError(f"{where}: {_TOO_DEEP}") from None
+    except ValueError as error:
+        raise LokrWeightingError(f"{where}: {error}") from None
+    level = [data]
+    for _ in range(DEEPEST):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return data
+    raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
+
+
+_TOO_DEEP = f"JSON nested more than {DEEPEST} levels deep: no file of this kind"
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError(f"holds a number of {len(digits)} digits; at most {DIGITS} are read")
+    return int(digits)
+
+
+def _children(data: Any) -> Iterable[Any]:
+    if isinstance(data, dict):
+        return data.values()
+    return data if isinstance(data, list) else ()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -70,10 +137,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         LokrWeightingError: as `read_text`, or the text is no JSON object; with file and line.
     """
-    try:
-        data = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise LokrWeightingError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    data = parse_json(read_text(path), str(path))
     if not isinstance(data, dict):
         raise LokrWeightingError(f"{path}: holds a JSON {type(data).__name__}, not an object")
     return data
@@ -92,7 +156,13 @@ def checked(model: type[Model], data: dict[str, Any], where: str) -> Model:
         raise LokrWeightingError(f"{where}: {faults(error, tuple(model.model_fields))}") from None
 
 
-def check_same(folder: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(
+    folder: Path,
+    what: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    added: Collection[str] = (),
+) -> list[str]:
     """Refuse to go on in a folder that holds something else.
 
     Args:
@@ -100,17 +170,23 @@ def check_same(folder: Path, what: str, before: Mapping[str, Any], now: Mapping[
         what: what it holds, e.g. "a calibration".
         before: what that is of, as JSON values.
         now: what is asked for.
+        added: keys that earlier versions did not write; not compared where they are missing.
+
+    Returns:
+        the keys that could not be compared.
 
     Raises:
         LokrWeightingError: they differ; names the first key, both values, and what to do.
     """
     now = json.loads(json.dumps(now))
-    for key in sorted({*before, *now}):
+    unknown = [key for key in added if key in now and key not in before]
+    for key in sorted({*before, *now} - {*unknown}):
         if before.get(key) != now.get(key):
             raise LokrWeightingError(
                 f"{folder}: holds {what} with {key} = {before.get(key)!r}, "
                 f"this one has {now.get(key)!r}; give another folder, or remove that one"
             )
+    return unknown
 
 
 def faults(error: ValidationError, known: Sequence[str] = (), most: int = 3) -> str:
@@ -119,17 +195,16 @@ def faults(error: ValidationError, known: Sequence[str] = (), most: int = 3) -> 
     for fault in error.errors()[:most]:
         key = ".".join(map(str, fault["loc"])) or "the whole"
         if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r}; known keys: {', '.join(known)}")
+            lines.append(f"unknown key {_cut(key)!r}; known keys: {', '.join(known)}")
         elif fault["type"] == "missing":
             lines.append(f"key {key!r} is missing")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            value = "" if fault["loc"] == () else f" = {_short(fault['input'])}"
-            lines.append(f"{key}{value}: {message[:1].lower()}{message[1:]}")
+            value = "" if fault["loc"] == () else f" = {_cut(repr(fault['input']))}"
+            lines.append(f"{_cut(key)}{value}: {message[:1].lower()}{message[1:]}")
     more = error.error_count() - most
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
-def _short(value: Any, width: int = 60) -> str:
-    text = repr(value)
+def _cut(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -25,10 +25,14 @@ def joined(device: str | None) -> "tuple[PartialState, torch.device]":
         device: "cuda", "cpu", ...; by default this process's GPU where there is one.
 
     Raises:
-        LokrWeightingError: accelerate does not join all processes that were launched.
+        LokrWeightingError: there is no such device, or accelerate does not join all processes that
+            were launched.
     """
     import torch
     from accelerate import PartialState
+
+    if device is not None:
+        _check_device(device)
 
     # without a GPU accelerate joins processes only where it is told to use the CPU
     state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
@@ -38,6 +42,20 @@ def joined(device: str | None) -> "tuple[PartialState, torch.device]":
             f"{state.num_processes}: check `accelerate config`"
         )
     return state, torch.device(device or str(state.device))
+
+
+def _check_device(device: str) -> None:
+    """Put something there: that is what tells a device that is built in from one that is there."""
+    import torch
+
+    try:
+        if torch.empty(1, device=device).device.type == "meta":
+            raise LokrWeightingError(f"device = {device!r}: holds no numbers")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = " ".join(str(error).splitlines()[:1])
+        raise LokrWeightingError(
+            f"device = {device!r}: cannot be used here ({reason}); use cpu, cuda, cuda:1, ..."
+        ) from None
 
 
 def in_order(numbered: Sequence[tuple[int, Result]]) -> list[Result]:

@@ -41,10 +41,11 @@ def test_a_text_file_of_the_same_name_is_the_caption(tmp_path):
     assert captions(find_images(tmp_path)) == {"a.png": ("a cat",)}
 
 
-def test_a_text_file_of_several_lines_is_one_caption(tmp_path):
+@pytest.mark.parametrize("suffix", ["txt", "caption"])
+def test_every_line_of_a_text_file_is_a_caption_of_its_own(tmp_path, suffix):
     picture(tmp_path / "a.png")
-    (tmp_path / "a.txt").write_bytes(b"a cat,\r\n\r\n  on a mat \n")
-    assert captions(find_images(tmp_path)) == {"a.png": ("a cat, on a mat",)}
+    (tmp_path / f"a.{suffix}").write_bytes(b"a cat\r\n\r\n  on a mat \na cat\n")
+    assert captions(find_images(tmp_path)) == {"a.png": ("a cat", "on a mat")}
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path):
@@ -56,6 +57,39 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path):
     (tmp_path / "c" / "metadata.jsonl").write_text(row, encoding="utf-8-sig")
     found = captions(find_images(tmp_path))
     assert found == {"a/a.png": ("é",), "b/b.png": ("ü",), "c/c.png": ("ö",)}
+
+
+def test_what_is_not_read_is_named_with_how_many(tmp_path):
+    picture(tmp_path / "a.png")
+    for name in ("b.heic", "c.heic", "a.npz", "README", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    picture(tmp_path / "masks" / "a.png")
+    picture(tmp_path / "Cache" / "deep" / "a.png")
+    picture(tmp_path / "a-masklabel.png")
+    folder = find_images(tmp_path)
+    assert captions(folder) == {"a.png": ("",)}
+    assert folder.ignored == {
+        ".heic": 2,
+        ".npz": 1,
+        "hidden": 1,
+        "images *-masklabel": 1,
+        "images in Cache/": 1,
+        "images in masks/": 1,
+        "without a suffix": 1,
+    }
+    assert "2 .heic, 1 .npz, 1 hidden" in folder.remarks[0]
+
+
+def test_images_in_a_folder_called_masks_count_where_they_have_captions(tmp_path):
+    picture(tmp_path / "masks" / "venice.png")
+    picture(tmp_path / "masks" / "other.png")
+    (tmp_path / "masks" / "venice.txt").write_text("a mask from Venice")
+    folder = find_images(tmp_path)
+    assert captions(folder) == {"masks/venice.png": ("a mask from Venice",)}
+    assert folder.ignored == {"images in masks/": 1}
+    (tmp_path / "masks" / "venice.txt").unlink()
+    assert "holds no images but 2 images in masks/" in refusal(tmp_path)
+    assert len(find_images(tmp_path / "masks").items) == 2
 
 
 def test_dots_in_a_name_do_not_confuse_captions(tmp_path):
@@ -199,8 +233,10 @@ def test_a_file_is_refused(tmp_path):
 
 
 def test_a_folder_without_images_is_refused_with_the_suffixes_looked_for(tmp_path):
-    (tmp_path / "a.avif").write_bytes(b"")
-    assert ".png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .gif" in refusal(tmp_path)
+    (tmp_path / "a.psd").write_bytes(b"")
+    message = refusal(tmp_path)
+    assert ".png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .gif, .avif" in message
+    assert "there are 1 .psd" in message
 
 
 @pytest.mark.parametrize("name", ["gone.png", "../a.png", "/a.png", "..", "notes.md", "sub\\a.png"])

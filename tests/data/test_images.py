@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from lokr_weighting.data import images
 from lokr_weighting.data.images import (
     BrokenImage,
     crop_size,
@@ -34,7 +37,9 @@ def gray_levels(path: Path) -> list[int]:
     return pixels[0, :, 0].tolist()
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif", "gif"])
+@pytest.mark.parametrize(
+    "suffix", ["png", "jpg", "webp", "bmp", "tif", "gif", "avif", "jp2", "ppm", "jfif", "apng"]
+)
 def test_every_format_is_decoded_to_rgb(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.new("RGB", (16, 8), RED).save(path)
@@ -171,6 +176,50 @@ def test_32_bit_floats_are_scaled_by_1_or_by_their_largest(tmp_path, values, lev
     path = tmp_path / "a.tif"
     Image.fromarray(np.array([values], dtype=np.float32)).save(path)
     assert gray_levels(path) == levels
+
+
+BOMB = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from lokr_weighting.data.images import open_image
+path, kind = Path(sys.argv[1]) / "a.png", sys.argv[2]
+if kind == "gray":
+    Image.fromarray(np.zeros((9400, 9400), np.uint16)).save(path)
+else:
+    Image.new("RGBA", (13300, 13300), (255, 0, 0, 128)).save(path, compress_level=1)
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]), -1))
+image = open_image(path)
+print(image.size, image.getpixel((5, 9000)), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "pixel"), [("gray", (0, 0, 0)), ("rgba", (255, 127, 127))])
+def test_a_small_file_of_many_pixels_is_decoded_in_2_gigabytes(tmp_path, kind, pixel):
+    run = [sys.executable, "-W", "ignore", "-c", BOMB, str(tmp_path), kind, str(2 << 30)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert str(pixel) in done.stderr
+
+
+def test_bands_join_without_a_seam(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for mode, shape in (("RGBA", (50, 7, 4)), ("LA", (50, 7, 2)), ("L", (50, 7))):
+        image = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode)
+        image.save(tmp_path / "a.png")
+        whole = np.asarray(open_image(tmp_path / "a.png"))
+        with monkeypatch.context() as patched:
+            patched.setattr(images, "BAND", 20)
+            assert np.array_equal(np.asarray(open_image(tmp_path / "a.png")), whole)
+
+
+def test_a_format_whose_decoder_needs_much_memory_is_bounded_by_name(tmp_path, monkeypatch):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.webp")
+    monkeypatch.setitem(images.MOST_PIXELS, "WEBP", 1000)
+    with pytest.raises(BrokenImage, match="has 64 x 64 pixels; of WEBP at most 1,000"):
+        open_image(tmp_path / "a.webp")
 
 
 def test_a_cmyk_jpeg_keeps_its_colours(tmp_path):

@@ -131,7 +131,7 @@ def test_another_model_or_dataset_is_refused(
     calibrate_folder(job(model, images), tmp_path / "c", stop=SHORT)
     file = next((model / "transformer").glob("*.safetensors"))
     save_file({name: x + 1e-3 for name, x in load_file(file).items()}, file)
-    with pytest.raises(LokrWeightingError, match="a calibration with weights ="):
+    with pytest.raises(LokrWeightingError, match="a calibration with pipeline ="):
         calibrate_folder(job(model, images), tmp_path / "c", stop=SHORT)
     shutil.copytree(pipelines("flux"), model, dirs_exist_ok=True)
     other = tmp_path / "images"

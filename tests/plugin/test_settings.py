@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from accelerate import DistributedType
 from lokr_weighting_simpletuner.refusals import check_config, not_used
+from lokr_weighting_simpletuner.run import _what_is_trained
 
 from lokr_weighting import LokrWeightingError
 from tests.plugin.runs import LYCORIS, environment, prepare
@@ -135,6 +136,21 @@ def test_a_preset_that_the_plan_replaces_is_named(tmp_path: Path) -> None:
         found = not_used(config)
         assert (found is None) == (said is None)
         assert said is None or said in str(found)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "lora_type", "said"),
+    [
+        ("lora", "lycoris", "its own LyCORIS configuration"),
+        ("lora", "standard", "its own LoRA (lora_type 'standard')"),
+        ("full", "standard", "with model_type 'full' as configured"),
+    ],
+)
+def test_what_a_run_trains_instead_is_called_what_it_is(
+    model_type: str, lora_type: str, said: str
+) -> None:
+    config = SimpleNamespace(model_type=model_type, lora_type=lora_type)
+    assert said in _what_is_trained(config)
 
 
 def test_a_template_that_simpletuner_would_change_is_refused(

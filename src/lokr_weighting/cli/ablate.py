@@ -8,9 +8,11 @@ import typer
 
 from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import INTERRUPTED
-from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
 from lokr_weighting.cli.running import Run
 from lokr_weighting.processes import is_main
+
+FILES = ("ablation.json", "ablation.png", "distance_and_damage.png", "contact_sheet.png")
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -39,6 +41,8 @@ def ablate(
     offload: options.OffloadMode = "none",
     quantization: options.Quantization = None,
     revision: options.Revision = None,
+    captions: options.Captions = None,
+    force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
     """What each block is worth: the loss on your images with blocks skipped, repeated, reversed.
@@ -53,9 +57,12 @@ def ablate(
         dtype=dtype,
         revision=revision,
         quantization=quantization,
+        captions=captions,
     )
     run = Run(device, offload)
     check_folder(output)
+    ours = json_with(output / FILES[0], "schema_version", "changes", "loss")
+    check_outputs([Output(output / name, ours) for name in FILES], [data, quantization], force)
     from rich.progress import Progress
 
     from lokr_weighting.cli.progress import quiet_libraries
@@ -78,12 +85,12 @@ def ablate(
             )
             if not is_main():
                 return
-            write_ablation(output / "ablation.json", ablation)
+            write_ablation(output / FILES[0], ablation)
             _draw(ablation, output)
             kept = f"{output} holds the table and its figures, but no contact sheet"
             if images:
                 bar = _bar(progress, "drawing images")
-                _draw_sheet(ablation, job, images, run, output / "contact_sheet.png", bar)
+                _draw_sheet(ablation, job, images, run, output / FILES[3], bar)
     except KeyboardInterrupt:
         typer.echo(f"\ninterrupted: {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -105,10 +112,11 @@ def _bar(progress: "Progress", what: str) -> Callable[[int, int], None]:
 
 
 def _draw(ablation: "Ablation", output: Path) -> None:
+    from lokr_weighting.show.figures import save_as
     from lokr_weighting.show.study_figures import ablation_figure, damage_figure
 
-    ablation_figure(ablation).savefig(output / "ablation.png", dpi=150)
-    damage_figure(ablation).savefig(output / "distance_and_damage.png", dpi=150)
+    save_as(ablation_figure(ablation), output / FILES[1])
+    save_as(damage_figure(ablation), output / FILES[2])
 
 
 def _draw_sheet(
@@ -120,10 +128,13 @@ def _draw_sheet(
     on_progress: Callable[[int, int], None],
 ) -> None:
     from lokr_weighting.data.folder import find_images
+    from lokr_weighting.show.figures import save_as
     from lokr_weighting.show.study_figures import contact_sheet
     from lokr_weighting.studies.contact_sheet import images_of
 
-    captions = sorted({text for item in find_images(job.data).items for text in item.captions})
+    captions = sorted(
+        {text for item in find_images(job.data, job.captions).items for text in item.captions}
+    )
     prompts = captions[:: max(1, len(captions) // count)][:count]
     strategies = [each.strategy for each in ablation.changes]
     rows = images_of(
@@ -135,4 +146,4 @@ def _draw_sheet(
         on_progress=on_progress,
     )
     labels = ["as it is", *(strategy.label for strategy in strategies)]
-    contact_sheet(rows, labels, prompts).savefig(file, dpi=100)
+    save_as(contact_sheet(rows, labels, prompts), file, dpi=100)

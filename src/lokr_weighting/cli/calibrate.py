@@ -33,6 +33,7 @@ def calibrate(
     similarity: options.Similarity = False,
     gradients: options.Gradients = False,
     revision: options.Revision = None,
+    captions: options.Captions = None,
 ) -> None:
     """Measure a model on your images: distances of every block, kept in a folder.
 
@@ -49,6 +50,7 @@ def calibrate(
         dtype=dtype,
         revision=revision,
         quantization=quantization,
+        captions=captions,
     )
     chosen = options.read_recipe(recipe, settings)
     from lokr_weighting.measure.stop import Stop

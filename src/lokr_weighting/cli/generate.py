@@ -31,6 +31,7 @@ def generate(
     similarity: options.Similarity = False,
     gradients: options.Gradients = False,
     revision: options.Revision = None,
+    captions: options.Captions = None,
     as_json: options.Json = False,
 ) -> None:
     """The whole job: measure your images, plan, write the configuration, read it back.
@@ -38,7 +39,7 @@ def generate(
     The calibration is kept beside the configuration (NAME.calibration) and reused.
     """
     goal = Goal(FORMATS[target], output, template, force=force, as_json=as_json)
-    goal.check()
+    goal.check(data, quantization, options.file_of(recipe))
     added = goal.added()
     job = options.read_job(
         model=model,
@@ -50,6 +51,7 @@ def generate(
         dtype=dtype,
         revision=revision,
         quantization=quantization,
+        captions=captions,
     )
     chosen = options.read_recipe(recipe, settings)
     if chosen.name == "ablation":

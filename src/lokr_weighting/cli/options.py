@@ -99,8 +99,16 @@ PipelineModel = Annotated[
 Data = Annotated[
     Path,
     typer.Option(
-        help="A folder of images with captions: same-named .txt files, metadata.jsonl or "
-        "metadata.csv, or none."
+        help="A folder of images with captions: same-named .txt, .caption or .json files, "
+        "metadata.jsonl or metadata.csv, or none."
+    ),
+]
+Captions = Annotated[
+    str | None,
+    typer.Option(
+        metavar=".EXTENSION|COLUMN",
+        help="Where captions are, and nowhere else: files beside the images with this extension "
+        "(.caption), or this column of metadata and key of .json files (prompt).",
     ),
 ]
 Samples = Annotated[
@@ -146,6 +154,13 @@ Gradients = Annotated[
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+
+
+def file_of(recipe: str | None) -> Path | None:
+    """The file that a recipe is read from; None where it is known by name."""
+    from lokr_weighting.plan.recipe import RECIPES
+
+    return None if recipe is None or recipe in RECIPES else Path(recipe)
 
 
 def read_recipe(name: str | None, settings: list[str] | None) -> "Recipe":

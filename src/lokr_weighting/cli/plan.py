@@ -41,7 +41,7 @@ def plan(
     goal = Goal(
         FORMATS[target], output, template, force=force, as_json=as_json, read_back=read_back
     )
-    goal.check()
+    goal.check(records, calibration, heatmaps, options.file_of(recipe), ablation)
     added = goal.added()
     chosen = options.read_recipe(recipe, settings)
     measured = read_measurement(

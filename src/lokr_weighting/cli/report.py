@@ -7,6 +7,7 @@ import typer
 
 from lokr_weighting.cli import options
 from lokr_weighting.cli.measurement import damage_shares, model_of_measured
+from lokr_weighting.cli.outputs import Output, check_file, check_folder, check_outputs, page
 from lokr_weighting.errors import LokrWeightingError
 
 
@@ -28,6 +29,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
         "report.html"
     ),
+    force: options.Force = False,
 ) -> None:
     """One page of figures and tables for a measurement and its plan; figures as PNG and SVG too."""
     if (calibration is None) == (reference is None):
@@ -39,6 +41,14 @@ def report(
     chosen = options.read_recipe(recipe, settings)
     if output.suffix != ".html":
         raise LokrWeightingError(f"{output}: the report is a page; name it *.html")
+    check_file(output)
+    figures = output.with_suffix(".figures")
+    check_folder(figures)
+    check_outputs(
+        [Output(output, page(output)), Output(figures, page(output))],
+        [calibration, plan, ablation],
+        force,
+    )
     from lokr_weighting.measure.stop import judgements
     from lokr_weighting.models.known import find_skeleton
     from lokr_weighting.plan.make import make_plan

@@ -46,6 +46,7 @@ def run_calibration(
     stop: "Stop",
 ) -> "tuple[Calibration, Settled | None]":
     """Calibrate with a progress bar; an interruption says how to go on."""
+    stop.check(recipe.bins)
     from lokr_weighting.cli.progress import Bar, quiet_libraries
     from lokr_weighting.measure.calibrate import calibrate_folder
 

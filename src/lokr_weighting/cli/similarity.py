@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
+
+FILES = ("similarity.json", "similarity.png", "similarity.svg")
 
 
 def similarity(
@@ -16,12 +18,16 @@ def similarity(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder for the matrix and the figure.")
     ] = Path("similarity"),
+    force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
     """Which blocks share a representation: the similarity of every pair, and the groups in it.
 
     Measure with calibrate or generate --similarity.
     """
+    check_folder(output)
+    ours = json_with(output / "similarity.json", "schema_version", "blocks", "groupings")
+    check_outputs([Output(output / name, ours) for name in FILES], [calibration], force)
     from lokr_weighting.files import write_json
     from lokr_weighting.records.store import read_calibration
     from lokr_weighting.show.console import console
@@ -30,7 +36,6 @@ def similarity(
     from lokr_weighting.show.study_tables import groups_table
     from lokr_weighting.studies.similarity import similarity_of
 
-    check_folder(output)
     averaged = similarity_of(read_calibration(calibration))
     data = averaged.as_json()
     write_json(output / "similarity.json", data)
@@ -40,4 +45,4 @@ def similarity(
         return
     out = console()
     out.print(groups_table(averaged))
-    out.print(f"Wrote {output}: similarity.json, similarity.png, similarity.svg")
+    out.print(f"Wrote {output}: {', '.join(FILES)}", markup=False)

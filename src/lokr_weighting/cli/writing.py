@@ -8,7 +8,7 @@ import typer
 
 from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import NOT_EXACT
-from lokr_weighting.cli.outputs import check_file, check_folder, is_taken
+from lokr_weighting.cli.outputs import Output, check_file, check_folder, check_outputs, plan_file
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.targets.registry import Format, NotExact
 
@@ -51,25 +51,37 @@ class Goal:
         """The plan's file beside it."""
         return self.path.with_suffix(".plan.json")
 
-    def check(self) -> None:
-        """Refuse to replace what may be the user's own work.
+    def check(self, *inputs: Path | None) -> None:
+        """Refuse to replace what may be the user's own work, or what is read.
+
+        Args:
+            inputs: what the command reads beside the template.
 
         Raises:
             LokrWeightingError: says what is in the way.
         """
         output, template = self.path, self.template
         (check_folder if self.format.is_folder else check_file)(output)
+        check_file(self.plan_file)
         if template and not self.format.takes_template:
             raise LokrWeightingError(
                 f"--template is a LyCORIS configuration; {self.format.name} has none"
             )
         if template and output.exists() and template.exists() and output.samefile(template):
             raise LokrWeightingError(f"{output}: is the template; write to another file")
-        if is_taken(output) and not self.plan_file.exists() and not self.force:
-            raise LokrWeightingError(
-                f"{output}: exists and has no plan beside it, so it may be your own; "
-                "--force replaces it, --output writes elsewhere"
-            )
+        is_plan = plan_file(self.plan_file)
+        check_outputs(
+            [
+                Output(
+                    output,
+                    is_plan,
+                    "exists and has no plan of lokr-weighting beside it, so it may be your own",
+                ),
+                Output(self.plan_file, is_plan),
+            ],
+            [template, *inputs],
+            self.force,
+        )
 
     def read_template(self) -> "LycorisConfig | None":
         """The template, if there is one.
@@ -105,8 +117,9 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
         prepared = goal.format.prepare(plan, transformer, template)
     except NotExact as error:
         _refuse(error)
-    prepared.write(goal.path)
+    # the plan first: beside it, a configuration that a kill left unwritten or old is known as ours
     write_plan(goal.plan_file, plan)
+    prepared.write(goal.path)
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
         data = plan.model_dump(mode="json") | {"read_back": prepared.read_back, "files": files}

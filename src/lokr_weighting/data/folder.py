@@ -2,36 +2,31 @@
 
 Three layouts, nested folders included, mixed as one likes:
 
-- `a.png` beside `a.txt`: the text file is one caption; its lines are joined by spaces.
-- `metadata.jsonl` or `metadata.csv` in any folder: `file_name`, relative to that folder, and
-  `text`, a string or (jsonl only) a list of strings. Several rows of one image add captions.
+- `a.png` beside a file of its own (`data.sidecars`): `a.txt`, `a.png.txt`, `a.caption`, `a.json`.
+- `metadata.jsonl` or `metadata.csv` in any folder (`data.metadata`).
 - neither, e.g. one folder per class: the caption is empty.
 
-An image with several sources has the captions of all of them: the text file's first, then the
-metadata's in the order of their files and rows, each once. Nothing in the folder is written to.
+An image with several sources has the captions of all of them: its own file's first, then the
+metadata's in the order of their files and rows, each once. Nothing in the folder is written to, and
+what is not read is counted.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
-import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
-
+from lokr_weighting.data.images import SUFFIXES
+from lokr_weighting.data.metadata import METADATA, Wanted, read_metadata, wanted
+from lokr_weighting.data.sidecars import Sidecars
 from lokr_weighting.digests import short_digest
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import checked, faults, read_text
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""What counts as an image, in upper or lower case; of several frames the first is meant."""
-METADATA = ("metadata.jsonl", "metadata.csv")
-"""The names of metadata files."""
+ASIDE = ("mask", "masks", "cache", "conditioning")
+"""Folders that trainers keep beside the images, and that hold pictures too."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +54,25 @@ class ImageFolder:
         items: the images, sorted by name, so that the order is the same on every machine.
         problems: the images left out, sorted by name.
         without_caption: how many of the items have no caption.
+        ignored: kinds of files that were not read -> how many.
     """
 
     root: Path
     items: tuple[ImageItem, ...]
     problems: tuple[Problem, ...]
     without_caption: int
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know, in sentences."""
+        said = []
+        if self.ignored:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self.ignored.items())
+            said.append(f"not read in {self.root}: {kinds}")
+        if self.without_caption:
+            said.append(f"{self.without_caption} images have no caption; theirs is empty")
+        return said
 
     def check(self, later: Iterable[Problem] = ()) -> None:
         """Refuse to go on when too many images are broken.
@@ -78,45 +86,45 @@ class ImageFolder:
         check_problems([*self.problems, *later], len(self.items) + len(self.problems))
 
 
-def _as_list(text: object) -> object:
-    if isinstance(text, str | list):
-        return [text] if isinstance(text, str) else text
-    raise ValueError("must be a string or a list of strings")
-
-
-class Row(BaseModel):
-    """One row of a metadata file. Other keys are allowed and left alone."""
-
-    file_name: Annotated[str, Field(min_length=1)]
-    text: Annotated[list[str], BeforeValidator(_as_list)]
-
-
-def find_images(folder: Path) -> ImageFolder:
+def find_images(folder: Path, captions: str | None = None) -> ImageFolder:
     """Find the images under `folder` and their captions.
 
-    Hidden files and folders (`.name`) and files of other kinds are ignored. An image is left out
-    and named in `problems` if it, or its text file, cannot be read; no image is decoded here.
+    Hidden files and folders (`.name`) and files of other kinds are ignored and counted, and so are
+    images in folders for masks and caches that have no caption of their own. An image is left out
+    and named in `problems` if it, or its caption's file, cannot be read; no image is decoded here.
+
+    Args:
+        folder: the folder.
+        captions: where captions are, and nowhere else: the extension of files beside the images,
+            with its dot (".caption"), or a column of metadata and key of .json files ("prompt").
+            None: in every place that is known.
 
     Raises:
-        LokrWeightingError: the folder is missing, no folder, or holds no images; or a metadata
-            file cannot be read, has a malformed row, or names an image that is not there.
+        LokrWeightingError: the folder is missing, no folder, or holds no images; a metadata file
+            cannot be read, has a malformed row, or names an image that is not there; or `captions`
+            is nowhere.
     """
     if not folder.exists():
         raise LokrWeightingError(f"{folder}: there is no such folder")
     if not folder.is_dir():
         raise LokrWeightingError(f"{folder}: this is a file; a folder of images is wanted")
-    files = tuple(_files(folder))
+    source = wanted(captions)
+    ignored: Counter[str] = Counter()
+    files = tuple(_files(folder, ignored))
     images = {
         path.relative_to(folder).as_posix(): path
         for path in files
         if path.suffix.lower() in SUFFIXES
     }
     if not images:
+        counted = ", ".join(f"{count} {kind}" for kind, count in _kinds(files, set()).items())
         raise LokrWeightingError(
-            f"{folder}: holds no images, nested folders included; looked for {', '.join(SUFFIXES)}"
+            f"{folder}: holds no images, nested folders included; looked for "
+            f"{', '.join(SUFFIXES)}{'; there are ' if counted else ''}{counted}"
         )
-    texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
-    described = _metadata(folder, files, images)
+    metadata = [path for path in files if path.name in METADATA and source.metadata]
+    described = read_metadata(folder, metadata, images, source)
+    sidecars = Sidecars(files, source)
     items: list[ImageItem] = []
     problems: list[Problem] = []
     for name, path in sorted(images.items()):
@@ -124,17 +132,22 @@ def find_images(folder: Path) -> ImageFolder:
         if not (path.is_file() and os.access(path, os.R_OK)):
             problems.append(Problem(name, "is not a readable file"))
             continue
-        captions = list(described.get(name, ()))
-        if text := texts.get(path.with_suffix("")):
-            try:
-                captions.insert(0, _caption(read_text(text)))
-            except LokrWeightingError as error:
-                problems.append(Problem(name, f"its caption {error}"))
-                continue
-        unique = dict.fromkeys(caption for caption in captions if caption)
+        try:
+            texts = [*sidecars.captions(path), *described.get(name, ())]
+        except LokrWeightingError as error:
+            problems.append(Problem(name, f"its caption {error}"))
+            continue
+        if (kind := _aside(name)) and not texts:
+            ignored[kind] += 1
+            continue
+        unique = dict.fromkeys(text for text in texts if text)
         items.append(ImageItem(name, tuple(unique) or ("",)))
+    _check_found(folder, source, items, ignored)
+    ignored += _kinds(files, {*images.values(), *metadata, *sidecars.read})
     without_caption = sum(item.captions == ("",) for item in items)
-    return ImageFolder(folder, tuple(items), tuple(problems), without_caption)
+    return ImageFolder(
+        folder, tuple(items), tuple(problems), without_caption, dict(sorted(ignored.items()))
+    )
 
 
 def fingerprint(folder: ImageFolder) -> str:
@@ -182,100 +195,47 @@ def check_problems(problems: Iterable[Problem], total: int, *, limit: float = 0.
     )
 
 
-def _files(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield every file that is not hidden, links to folders followed."""
+def _check_found(
+    folder: Path, source: Wanted, items: Iterable[ImageItem], ignored: Mapping[str, int]
+) -> None:
+    """Refuse a place for captions where there are none, and a folder of masks alone."""
+    items = list(items)
+    if not items and ignored:
+        counted = ", ".join(f"{count} {kind}" for kind, count in ignored.items())
+        raise LokrWeightingError(f"{folder}: holds no images but {counted}; give one of them")
+    if source.name is not None and items and all(item.captions == ("",) for item in items):
+        raise LokrWeightingError(f"{folder}: no image has a caption in {source.name!r}")
+
+
+def _aside(name: str) -> str | None:
+    """The folder for masks or caches that an image lies in, or its own kind; None for others."""
+    path = Path(name)
+    for part in path.parts[:-1]:
+        if part.lower() in ASIDE:
+            return f"images in {part}/"
+    return "images *-masklabel" if path.stem.endswith("-masklabel") else None
+
+
+def _kinds(files: Iterable[Path], read: set[Path]) -> Counter[str]:
+    """How many files of each suffix were not read."""
+    rest = (path for path in files if path not in read)
+    return Counter(path.suffix.lower() or "without a suffix" for path in rest)
+
+
+def _files(folder: Path, ignored: Counter[str], parents: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield every file that is not hidden, links to folders followed; hidden ones are counted."""
     try:
         real = folder.resolve()
-        entries = [
-            (entry, entry.is_dir())
-            for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-            if not entry.name.startswith(".")
-        ]
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+        seen = [(entry, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise LokrWeightingError(f"{folder}: cannot be read: {error.strerror}") from None
     if real in parents:  # a link back up, which would go round for ever
         return
-    for entry, is_folder in entries:
+    if len(seen) < len(entries):
+        ignored["hidden"] += len(entries) - len(seen)
+    for entry, is_folder in seen:
         if is_folder:
-            yield from _files(entry, (*parents, real))
+            yield from _files(entry, ignored, (*parents, real))
         else:
             yield entry
-
-
-def _metadata(
-    folder: Path, files: Sequence[Path], images: Mapping[str, Path]
-) -> dict[str, list[str]]:
-    """Read every metadata file; image name -> captions."""
-    captions: dict[str, list[str]] = {}
-    for path in files:
-        if path.name not in METADATA:
-            continue
-        here = path.parent.relative_to(folder).as_posix()
-        for where, row in _jsonl_rows(path) if path.suffix == ".jsonl" else _csv_rows(path):
-            name = posixpath.normpath(posixpath.join(here, row.file_name))
-            if name not in images:
-                raise LokrWeightingError(
-                    f"{where}: file_name {row.file_name!r}: there is no such image; it must lie in "
-                    f"{folder}, be given relative to {path.parent} with '/' between folders, "
-                    f"and end in one of {', '.join(SUFFIXES)}"
-                )
-            captions.setdefault(name, []).extend(map(_caption, row.text))
-    return captions
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yield (file:line, row); blank lines are left out."""
-    # not splitlines: a JSON string may hold the other characters that it takes for line ends
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            yield where, Row.model_validate_json(line)
-        except ValidationError as error:
-            raise LokrWeightingError(f"{where}: {faults(error)}") from None
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yield (file:line, row), the line being the row's first; blank lines are left out."""
-    # strict: else a quote that is never closed swallows all rows after it without a word
-    reader = csv.reader(io.StringIO(_text(path)), strict=True)
-    header: list[str] = []
-    line = 1
-    try:
-        for fields in reader:
-            where, line = f"{path}:{line}", reader.line_num + 1
-            if not fields:
-                continue
-            if not header:
-                header = _header(fields, where)
-            elif len(fields) != len(header):
-                raise LokrWeightingError(
-                    f"{where}: the row has {len(fields)} fields, the header {len(header)}; "
-                    "put text that holds a comma in double quotes"
-                )
-            else:
-                yield where, checked(Row, dict(zip(header, fields, strict=True)), where)
-    except csv.Error as error:
-        raise LokrWeightingError(f"{path}:{line}: not a CSV row: {error}") from None
-    if not header:
-        raise LokrWeightingError(f"{path}: is empty; columns file_name and text are wanted")
-
-
-def _header(columns: list[str], where: str) -> list[str]:
-    for column in Row.model_fields:
-        if column not in columns:
-            raise LokrWeightingError(
-                f"{where}: column {column!r} is missing; the columns are {', '.join(columns)}"
-            )
-    return columns
-
-
-def _text(path: Path) -> str:
-    return read_text(path).removeprefix("\ufeff")
-
-
-def _caption(text: str) -> str:
-    """The caption as one line: no byte order mark, no blank ends, lines joined by spaces."""
-    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
-    return " ".join(line for line in lines if line)

@@ -1,6 +1,8 @@
 """Decoding images and cropping them as the SD3.5-Large study did."""
 
 import math
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lokr_weighting.errors import LokrWeightingError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 """What a file may really be, whatever its suffix says: some other decoders of pillow start
 programs (EPS starts Ghostscript)."""
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"),
+    *(".apng", ".jfif", ".jpe", ".mpo", ".dib", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""What counts as an image, in upper or lower case; of several frames the first is meant."""
+MOST_PIXELS = {"WEBP": 1 << 26, "AVIF": 1 << 26, "JPEG2000": 1 << 26}
+"""Of decoders that hold a picture several times over: so many keep them below 2 GB."""
+BAND = 1 << 22  # pixels that are converted at a time
+LARGEST_SIDE = 1 << 14  # pixels that a crop's side may have
 LONGEST_RATIO = 2
 """No bucket is longer than this many times its width, or wider than so many times its height."""
 
@@ -31,15 +42,23 @@ def open_image(path: Path) -> Image.Image:
 
     Raises:
         BrokenImage: the file cannot be read or is empty, cut short, damaged, of another format, or
-            larger than pillow's limit against decompression bombs.
+            larger than pillow's limit against decompression bombs or than 2 GB can decode.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=_formats()) as image:
+            most = MOST_PIXELS.get(image.format or "", image.width * image.height)
+            if image.width * image.height > most:
+                raise BrokenImage(
+                    f"has {image.width} x {image.height} pixels; of {image.format} at most "
+                    f"{most:,} are decoded"
+                )
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
     except UnidentifiedImageError:
         raise BrokenImage(f"is empty, or no image of {', '.join(FORMATS)}") from None
+    except BrokenImage:
+        raise
     # a damaged file makes pillow's decoders raise nearly anything: OSError, SyntaxError, KeyError
     except Exception as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -67,6 +86,8 @@ def crop_size(
     Raises:
         LokrWeightingError: `resolution` is not a multiple of `multiple`.
     """
+    if resolution > LARGEST_SIDE:
+        raise LokrWeightingError(f"resolution = {resolution}: at most {LARGEST_SIDE} pixels")
     if resolution < multiple or resolution % multiple:
         below = max(resolution // multiple, 1) * multiple
         raise LokrWeightingError(
@@ -116,25 +137,59 @@ def to_array(image: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of the formats that this pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
+    """To 8-bit RGB band by band: several copies of all of it would be too much memory."""
+    convert = _conversion(image)
+    rgb = Image.new("RGB", image.size)
+    for band in _bands(image):
+        rgb.paste(convert(image.crop(band)), band)
+    return rgb
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    rows = max(1, BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """How the image's bands become RGB."""
     if image.mode.startswith("I;16"):
-        return _scaled(image, (65535,))
+        return partial(_scaled, white=65535)
     if image.mode == "I":
-        return _scaled(image, (255, 65535))
+        return partial(_scaled, white=_white(image, (255, 65535)))
     if image.mode == "F":
-        return _scaled(image, (1,))
+        return partial(_scaled, white=_white(image, (1,)))
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        return white.convert("RGB")
-    return image.convert("RGB")
+        return _over_white
+    return lambda band: band.convert("RGB")
 
 
-def _scaled(image: Image.Image, whites: tuple[int, ...]) -> Image.Image:
+def _over_white(band: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", band.size, "white")
+    white.alpha_composite(band.convert("RGBA"))
+    return white.convert("RGB")
+
+
+def _white(image: Image.Image, whites: tuple[int, ...]) -> float:
+    """The first of these that no pixel exceeds, or the largest pixel; 0 stands in for none."""
+    top = 0.0
+    for band in _bands(image):
+        values = np.asarray(image.crop(band), dtype=np.float64)
+        top = max(top, values[np.isfinite(values)].max(initial=0))
+    return next((white for white in whites if white >= top), top)
+
+
+def _scaled(band: Image.Image, white: float) -> Image.Image:
     """Gray of more than 8 bits to RGB; pixels that are no number or negative are black."""
-    values = np.asarray(image, dtype=np.float64)
-    top = values[np.isfinite(values)].max(initial=0)
-    values = np.nan_to_num(values, nan=0, posinf=top, neginf=0)
-    white = next((white for white in whites if white >= top), top)
-    gray = np.rint(np.maximum(values, 0) / white * 255).astype(np.uint8)
+    values = np.asarray(band, dtype=np.float64)
+    values = np.nan_to_num(values, nan=0, posinf=white, neginf=0)
+    gray = np.rint(np.clip(values, 0, white) / white * 255).astype(np.uint8)
     return Image.fromarray(gray).convert("RGB")

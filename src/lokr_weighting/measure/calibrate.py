@@ -75,16 +75,15 @@ def calibrate_folder(
     from accelerate.utils import gather_object
 
     recipe, stop = recipe or Recipe(), stop or Stop()
+    stop.check(recipe.bins)
     gradients = gradients or recipe.by_gradient
     if gradients and offload != "none":
         raise LokrWeightingError(
             f"gradients need the whole transformer on the device; offload = {offload!r} cannot be"
         )
     state, where = joined(device)
-    prepared = job.prepare(recipe.bins, where) if isinstance(job, Job) else job
+    prepared = job.prepare(recipe.bins, where, say) if isinstance(job, Job) else job
     images = prepared.images
-    if images.without_caption:
-        say(f"{images.without_caption} images have no caption; theirs is empty")
     collector = Collector(
         blocks=prepared.blocks,
         linears=prepared.linears,

@@ -60,12 +60,7 @@ class Collector:
     _before: Sequence[Measured] = ()
 
     def __post_init__(self) -> None:
-        fewest = 2 * self.recipe.bins
-        for name, count in (("samples", self.stop.samples), ("max samples", self.stop.most)):
-            if count is not None and count < fewest:
-                raise LokrWeightingError(
-                    f"{name} = {count}: {self.recipe.bins} timestep bins need at least {fewest}"
-                )
+        self.stop.check(self.recipe.bins)
         if self.budget is not None:
             possible_size(self.budget, self.linears)
 

@@ -1,6 +1,6 @@
 """A job: what decides the records of a calibration on a folder of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,16 @@ from typing import Any
 import torch
 
 from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
+from lokr_weighting.data.images import crop_size
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
+from lokr_weighting.models.identity import INDEX, pipeline_fingerprint, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
-from lokr_weighting.models.loading import DTYPES, pipeline_folder, weights_fingerprint
+from lokr_weighting.models.loading import DTYPES, pipeline_folder
+from lokr_weighting.models.sizes import read_sizes
+from lokr_weighting.models.table import pipeline_call
 from lokr_weighting.records.calibration import Settings
-
-LATENTS_ACROSS = 128  # of a model whose configuration does not say: 1024 pixels at a factor of 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Job:
         revision: of a hub id.
         quantization: as for `load_pipeline`.
         text_tokens: tokens that a caption is padded or cut to; None: the pipeline's own number.
+        captions: where captions are, as for `find_images`.
     """
 
     model: str
@@ -45,6 +48,7 @@ class Job:
     revision: str | None = None
     quantization: dict[str, Any] | None = None
     text_tokens: int | None = None
+    captions: str | None = None
 
     def dtype_on(self, device: torch.device) -> str:
         """The dtype's name.
@@ -58,48 +62,54 @@ class Job:
             raise LokrWeightingError(f"dtype = {self.dtype!r}: use one of {', '.join(DTYPES)}")
         return self.dtype
 
-    def prepare(self, bins: int, device: torch.device) -> "PreparedJob":
+    def prepare(
+        self, bins: int, device: torch.device, say: Callable[[str], None] = lambda _: None
+    ) -> "PreparedJob":
         """Find the pipeline and the images; nothing is loaded yet.
 
         Args:
             bins: timestep bins that samples are drawn in.
             device: where it will run.
+            say: called with what a user should know.
 
         Raises:
-            LokrWeightingError: there is no such model or folder, or too many images are broken.
+            LokrWeightingError: there is no such model or folder, too many images are broken, or the
+                resolution or the dtype is none.
         """
+        self.dtype_on(device)
         pipeline = pipeline_folder(self.model, self.revision)
-        images = find_images(self.data)
+        sizes = read_sizes(pipeline)
+        resolution = sizes.resolution if self.resolution is None else self.resolution
+        crop_size(1, 1, resolution, self.buckets, sizes.multiple)
+        images = find_images(self.data, self.captions)
         images.check()
+        for text in images.remarks:
+            say(text)
         skeleton = load_skeleton(str(pipeline))
         return PreparedJob(
             self,
             pipeline,
             images,
             device,
-            self._settings(pipeline, images, bins, device),
+            {
+                "model": self.model,
+                "weights": weights_fingerprint(pipeline),
+                "pipeline": pipeline_fingerprint(pipeline, say),
+                "data": fingerprint(images),
+                "images": len(images.items),
+                "seed": self.seed,
+                "bins": bins,
+                "resolution": resolution,
+                "buckets": self.buckets,
+                "crops": self.crops,
+                "dtype": self.dtype_on(device),
+                "quantization": self.quantization,
+                "text_tokens": self.text_tokens,
+                **_padding(pipeline),
+            },
             tuple(block_names(skeleton)),
             block_linears(skeleton),
         )
-
-    def _settings(
-        self, pipeline: Path, images: ImageFolder, bins: int, device: torch.device
-    ) -> Settings:
-        """What decides the records: a calibration is resumed only where all of it is the same."""
-        return {
-            "model": self.model,
-            "weights": weights_fingerprint(pipeline),
-            "data": fingerprint(images),
-            "images": len(images.items),
-            "seed": self.seed,
-            "bins": bins,
-            "resolution": self.resolution or _own_resolution(pipeline),
-            "buckets": self.buckets,
-            "crops": self.crops,
-            "dtype": self.dtype_on(device),
-            "quantization": self.quantization,
-            "text_tokens": self.text_tokens,
-        }
 
 
 @dataclass(frozen=True)
@@ -130,8 +140,7 @@ class PreparedJob:
         return replace(self, images=images, settings={**self.settings, **of_images})
 
 
-def _own_resolution(pipeline: Path) -> int:
-    """The side in pixels that the transformer was made for, by the pipeline's configuration."""
-    latents = read_json(pipeline / "transformer" / "config.json").get("sample_size")
-    vae = read_json(pipeline / "vae" / "config.json")
-    return (latents or LATENTS_ACROSS) * 2 ** (len(vae["block_out_channels"]) - 1)
+def _padding(pipeline: Path) -> Settings:
+    """What tells samples from those of versions that counted padding where no mask marks it."""
+    name = read_json(pipeline / INDEX)["_class_name"]
+    return {"padding": "left out"} if pipeline_call(name).tokenizers else {}

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.plan.recipe import Recipe
@@ -33,6 +34,21 @@ class Stop:
     most: int = 2048
     share: float = 0.95
     growth: float = 1.25
+
+    def check(self, bins: int) -> None:
+        """Refuse too few samples before anything runs.
+
+        Args:
+            bins: timestep bins that samples are drawn in.
+
+        Raises:
+            LokrWeightingError: there are fewer than two for each bin.
+        """
+        for name, count in (("samples", self.samples), ("max samples", self.most)):
+            if count is not None and count < 2 * bins:
+                raise LokrWeightingError(
+                    f"{name} = {count}: {bins} timestep bins need at least {2 * bins}"
+                )
 
     def next_check(self, count: int, bins: int) -> int:
         """The first number of samples, from `count` on, at which the plan is judged."""

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 import torch
 
-from lokr_weighting.digests import short_digest
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.models.identity import INDEX
 from lokr_weighting.models.known import shipped_pipeline
 from lokr_weighting.models.table import pipeline_call
 
 Offload = Literal["none", "group", "sequential"]
+PARTS = ("transformer", "vae")
+"""What a pipeline's folder must have a configuration of."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SAMPLED_BYTES, SAMPLED_PLACES = 4096, 64
 
 
 def pipeline_folder(model: str, revision: str | None = None) -> Path:
@@ -37,36 +38,22 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
                 f"{model!r}: there is no such folder, and no pipeline could be had from the hub "
                 f"({reason}); give a local diffusers pipeline folder or a hub id"
             ) from None
-    if not (folder / "model_index.json").is_file():
+    if folder.is_file():
+        raise LokrWeightingError(f"{model}: is a file; a diffusers pipeline folder is wanted")
+    if not (folder / INDEX).is_file():
         raise LokrWeightingError(
-            f"{model}: no model_index.json in this folder; a diffusers pipeline folder is wanted"
+            f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    pipeline_call(read_json(folder / "model_index.json")["_class_name"])
+    name = read_json(folder / INDEX).get("_class_name")
+    if not isinstance(name, str):
+        raise LokrWeightingError(
+            f"{folder / INDEX}: _class_name = {str(name)[:60]!r}: the pipeline's class is wanted"
+        )
+    pipeline_call(name)
+    for part in PARTS:
+        if not (folder / part / "config.json").is_file():
+            raise LokrWeightingError(f"{model}: no {part}/config.json in this pipeline folder")
     return folder
-
-
-def weights_fingerprint(pipeline: Path) -> str:
-    """A short fingerprint of the transformer's files: sizes, and bytes from all over each.
-
-    Args:
-        pipeline: the pipeline's folder.
-    """
-    return short_digest(
-        part
-        for file in sorted((pipeline / "transformer").iterdir())
-        if file.is_file()
-        for part in _sampled(file)
-    )
-
-
-def _sampled(file: Path) -> Iterator[bytes | str]:
-    """A file's name and size, and bytes from all over it."""
-    size = file.stat().st_size
-    yield f"{file.name} {size}\n"
-    with file.open("rb") as opened:
-        for part in range(SAMPLED_PLACES):
-            opened.seek(part * max(size - SAMPLED_BYTES, 0) // (SAMPLED_PLACES - 1))
-            yield opened.read(SAMPLED_BYTES)
 
 
 def load_pipeline(
@@ -113,15 +100,23 @@ def load_unchanged(
     """
     from diffusers import DiffusionPipeline
 
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
+    # asked for, not left to defaults: weights without pickle, and no code of the folder's
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+    }
     try:
         if quantization is not None:
             options["quantization_config"] = _quantization_config(quantization)
         loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
-    except (OSError, ValueError, ImportError, TypeError, KeyError, RuntimeError) as error:
-        raise LokrWeightingError(f"{pipeline}: diffusers cannot load this: {error}") from error
+    # a damaged folder makes the libraries raise nearly anything
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise LokrWeightingError(f"{pipeline}: diffusers cannot load this: {reason}") from error
     loaded.set_progress_bar_config(disable=True)
     return loaded
 
@@ -136,7 +131,10 @@ def _quantization_config(quantization: dict[str, Any]) -> Any:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
         raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
-    config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
+    try:
+        config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
+    except (TypeError, ValueError, ImportError, AttributeError) as error:
+        raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
     return PipelineQuantizationConfig(quant_mapping={"transformer": config})
 
 

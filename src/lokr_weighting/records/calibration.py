@@ -12,9 +12,12 @@ from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import NotFinite, Record, Records, Tokens, stack_records
+from lokr_weighting.records.seals import Seal
 
 Settings = Mapping[str, Any]
 """What a calibration is of: model, dataset, seed, ...; JSON values, equal or not the same."""
+ADDED = ("pipeline",)
+"""Settings that calibrations of earlier versions do not have; they are resumed without them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class Calibration:
     skipped: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     gains: Gains | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Calibration(model={self.model!r}, {len(self.records)} samples, "
+            f"{len(self.blocks)} blocks, not_finite={len(self.not_finite)}, "
+            f"folder={None if self.folder is None else str(self.folder)!r})"
+        )
 
     def stacked(self, tokens: Tokens = "mean", first: int | None = None) -> Records:
         """The samples as arrays: all, or the `first` so many."""
@@ -80,7 +90,10 @@ class Calibration:
 
 
 class Summary(BaseModel):
-    """`calibration.json`: what was measured, and how well."""
+    """`calibration.json`: what was measured, and how well.
+
+    `files` binds the other files to it; None in calibrations of earlier versions.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,3 +112,4 @@ class Summary(BaseModel):
     skipped: dict[str, str] = {}
     processes: int = 1
     versions: dict[str, str]
+    files: dict[str, Seal] | None = None

@@ -2,30 +2,39 @@
 
 import bz2
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from lokr_weighting.errors import LokrWeightingError
 
+LONGEST = 64 << 20  # bytes of a line: a small compressed file may hold one of any length
+
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (line number, line) for every line that is not blank; plain, `.gz` or `.bz2`.
 
     Raises:
-        LokrWeightingError: the file is missing, a folder, or cannot be read to its end.
+        LokrWeightingError: the file is missing, a folder, damaged, cannot be read to its end, or
+            has a line of more than 64 MiB.
     """
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, start=1):
+            while line := file.readline(LONGEST):
+                number += 1
+                if len(line) == LONGEST:
+                    raise LokrWeightingError(
+                        f"{path}:{number}: a line of more than {LONGEST >> 20} MiB: no record"
+                    )
                 if line.strip():
                     yield number, line
     except FileNotFoundError:
         raise LokrWeightingError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise LokrWeightingError(f"{path}: this is a folder; a records file is wanted") from None
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise LokrWeightingError(f"{path}: cannot be read after line {number}: {error}") from None
 
 

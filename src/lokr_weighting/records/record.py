@@ -3,13 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import checked, faults
+from lokr_weighting.files import faults
 from lokr_weighting.records.heatmaps import Distance
 from lokr_weighting.records.lines import numbered_lines
 from lokr_weighting.records.pairs import Pairs
@@ -17,6 +17,7 @@ from lokr_weighting.records.pairs import Pairs
 Tokens = Literal["mean", "last", "last-real"]
 """Over every real token, the last token alone (the study's), or the last one that is no padding."""
 Stream = Literal["hidden_states", "encoder_hidden_states"]
+STREAMS: tuple[Stream, ...] = ("hidden_states", "encoder_hidden_states")
 
 
 def key_of(stream: Stream, tokens: Tokens) -> str:
@@ -114,19 +115,14 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
     """
     rows: list[Record] = []
     for number, line in numbered_lines(path):
-        row = parse_record(line, f"{path}:{number}")
-        first = rows[0] if rows else row
-        for key in ("hidden_states", "encoder_hidden_states"):
-            stream, before = row.stream(key, tokens), first.stream(key, tokens)
-            if stream is None:
+        where = f"{path}:{number}"
+        row = parse_record(line, where)
+        check_alike(row, rows[0] if rows else row, where)
+        for key in STREAMS:
+            if row.stream(key, tokens) is None:
                 raise LokrWeightingError(
-                    f"{path}:{number}: key '{key_of(key, tokens)}' is missing: tokens={tokens} was "
+                    f"{where}: key '{key_of(key, tokens)}' is missing: tokens={tokens} was "
                     "not recorded in this file"
-                )
-            if len(stream) != len(before):
-                raise LokrWeightingError(
-                    f"{path}:{number}: {key} has {len(stream)} blocks, "
-                    f"the lines before it have {len(before)}"
                 )
         rows.append(row)
     if not rows:
@@ -149,12 +145,44 @@ def parse_record(line: bytes, where: str) -> Record:
             f"{where}: encoder_hidden_states has {len(record.encoder_hidden_states)} "
             f"blocks, hidden_states only {len(record.hidden_states)}"
         )
+    for key in STREAMS:
+        mean, last = record.stream(key, "mean"), record.stream(key, "last")
+        if last is not None and len(last) != len(mean):
+            raise LokrWeightingError(
+                f"{where}: {key}_last has {len(last)} blocks, {key} {len(mean)}"
+            )
     return record
+
+
+def check_alike(record: Record, first: Record, where: str) -> None:
+    """Refuse a record that is not of the same blocks as the first of its file.
+
+    Raises:
+        LokrWeightingError: another number of blocks, or other blocks without text; the message
+            begins with `where`.
+    """
+    for key in STREAMS:
+        for name in dict.fromkeys(key_of(key, tokens) for tokens in get_args(Tokens)):
+            stream, before = getattr(record, name), getattr(first, name)
+            if stream is None or before is None:
+                continue
+            if len(stream) != len(before):
+                raise LokrWeightingError(
+                    f"{where}: {name} has {len(stream)} blocks, "
+                    f"the lines before it have {len(before)}"
+                )
+            if [each is None for each in stream] != [each is None for each in before]:
+                raise LokrWeightingError(
+                    f"{where}: {name} is null in other blocks than in the lines before it"
+                )
 
 
 def parse_not_finite(line: bytes, where: str) -> NotFinite:
     """One line of the file of samples that were not finite; as `parse_record`."""
-    return checked(NotFinite, json.loads(line), where)
+    try:
+        return NotFinite.model_validate_json(line)
+    except ValidationError as error:
+        raise LokrWeightingError(f"{where}: {faults(error)}") from None
 
 
 def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:

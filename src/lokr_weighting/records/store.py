@@ -1,143 +1,242 @@
 """The calibration folder: records appended one by one, and what is needed to resume exactly.
 
-`settings.json` is written first and says what the records are of, `records.jsonl` grows sample by
-sample, `not_finite.jsonl` names samples with NaN or Inf, `similarity.jsonl` holds the similarity of
-every pair of blocks where it was asked for, `calibration.json` is written last; `gains.json` may be
-added to a finished calibration.
+Nothing is written before there is a first record. Then `settings.json` says what records are of,
+`records.jsonl` grows sample by sample, `not_finite.jsonl` names samples with NaN or Inf,
+`similarity.jsonl` holds the similarity of every pair of blocks where it was asked for.
+`calibration.json` is written last, with a checksum of every other file, and taken away when samples
+are added; `gains.json` may be added to a finished calibration.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import check_same, read_json, read_model, write_json
-from lokr_weighting.records.calibration import Calibration, Settings, Summary
-from lokr_weighting.records.gains import GAINS, Gains, read_gains
-from lokr_weighting.records.lines import numbered_lines, without_cut_line
-from lokr_weighting.records.pairs import Pairs, line_of, parse_pairs
-from lokr_weighting.records.record import (
-    Measured,
-    NotFinite,
-    Record,
-    parse_not_finite,
-    parse_record,
+from lokr_weighting.errors import LokrWeightingError, OutputError
+from lokr_weighting.files import check_same, leftovers, read_json, write_json
+from lokr_weighting.records.calibration import ADDED, Settings, Summary
+from lokr_weighting.records.contents import (
+    NOT_FINITE,
+    RECORDS,
+    SAMPLES,
+    SETTINGS,
+    SIMILARITY,
+    SUMMARY,
+    read_calibration,
+    read_own_gains,
+    read_summary,
+    say,
 )
+from lokr_weighting.records.mending import mended
+from lokr_weighting.records.pairs import line_of
+from lokr_weighting.records.record import Measured, NotFinite, Record
+from lokr_weighting.records.seals import broken_seals, seals_of
 
-RECORDS, NOT_FINITE, SIMILARITY = "records.jsonl", "not_finite.jsonl", "similarity.jsonl"
-SETTINGS, SUMMARY = "settings.json", "calibration.json"
+__all__ = [
+    "NOT_FINITE",
+    "RECORDS",
+    "SETTINGS",
+    "SIMILARITY",
+    "SUMMARY",
+    "CalibrationStore",
+    "read_calibration",
+    "read_own_gains",
+]
+
 LOCK = ".lock"
-Parsed = TypeVar("Parsed")
 
 
 class CalibrationStore:
-    """A calibration's folder, open for appending.
+    """A calibration's folder, open for appending; it is made with the first samples.
+
+    Args:
+        path: the folder.
+        settings: what the samples are of.
 
     Raises:
-        LokrWeightingError: the folder holds a calibration of something else, or cannot be used.
+        LokrWeightingError: the folder holds samples of something else, or cannot be used.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
+        self.path, self.settings = path, dict(settings)
         self._written: set[tuple[str, int | None]] = set()
+        self._lock = FileLock(path / LOCK)
         if path.exists() and not path.is_dir():
             raise LokrWeightingError(f"{path}: is a file; a folder for the calibration is wanted")
-        if path.exists() and not (path / SETTINGS).exists() and set(_names(path)) - {LOCK}:
+        if path.exists() and not (path / SETTINGS).exists() and self._foreign():
             raise LokrWeightingError(
                 f"{path}: is not empty and holds no calibration; give an empty or new folder"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / LOCK)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise LokrWeightingError(
-                f"{path}: another process is calibrating into this folder"
-            ) from None
-        except OSError as error:
-            raise LokrWeightingError(f"{path}: cannot be written: {error.strerror}") from None
-        try:
-            if (path / SETTINGS).exists():
-                check_same(path, "a calibration", read_json(path / SETTINGS), settings)
-            else:
-                write_json(path / SETTINGS, dict(settings))
-        except BaseException:
-            self.close()
-            raise
+        if self._holds_samples():
+            self._enter()
+        else:
+            self._check_writable()
+        self._sizes = self._sizes_now()
 
     def read(self) -> list[Measured]:
-        """What was measured before, in the order of the samples; a line cut short is removed."""
-        for name in (RECORDS, NOT_FINITE, SIMILARITY):
-            if (self.path / name).exists():
-                without_cut_line(self.path / name)
-        pairs = _read_pairs(self.path)
-        measured = _read_measured(self.path, pairs)
+        """What was measured before, in the order of the samples.
+
+        A line cut short is removed, and so is what lies behind a gap or a doubled line: it is
+        measured again.
+
+        Raises:
+            LokrWeightingError: a finished calibration's files were changed, or a line is no record.
+        """
+        if not self._holds_samples():
+            return []
+        sealed = (self.path / SUMMARY).exists()
+        measured, pairs = mended(self.path)
+        if sealed:
+            self._check_seals()
         kinds = {Record: RECORDS, NotFinite: NOT_FINITE}
         self._written = {(kinds[type(each)], each.sample) for each in measured}
         self._written |= {(SIMILARITY, sample) for sample in pairs}
+        self._sizes = self._sizes_now()
         return measured
 
     def append(self, measured: Sequence[Measured]) -> None:
-        """Add samples, in so far as the files lack them; on disk when this returns."""
+        """Add samples, in so far as the files lack them; on disk when this returns.
+
+        Raises:
+            OutputError: they cannot be written, or the files were changed meanwhile.
+        """
+        self._begin()
         for name in (SIMILARITY, RECORDS, NOT_FINITE):
-            new = (each for each in measured if (name, each.sample) not in self._written)
+            new = [each for each in measured if (name, each.sample) not in self._written]
             lines = [line for each in new if (line := _line_in(name, each))]
             if lines:
-                with (self.path / name).open("a", encoding="utf-8") as file:
-                    file.writelines(lines)
-                    file.flush()
-                    os.fsync(file.fileno())
+                self._append(name, "".join(lines).encode())
+                self._written |= {(name, each.sample) for each in new}
 
     def finish(self, summary: Summary) -> None:
-        """Write the summary: the calibration is complete."""
-        write_json(self.path / SUMMARY, summary.model_dump(mode="json"))
+        """Write the summary, which binds the other files: the calibration is complete.
+
+        Raises:
+            OutputError: it cannot be written, or the files were changed meanwhile.
+        """
+        self._begin()
+        for name in SAMPLES:
+            self._check_unchanged(name)
+        files = seals_of(self.path, (SETTINGS, *SAMPLES))
+        sealed = summary.model_copy(update={"files": files})
+        write_json(self.path / SUMMARY, sealed.model_dump(mode="json"))
 
     def close(self) -> None:
         """Let other processes use the folder; done by the system if this one is killed."""
         self._lock.release()
 
+    def _begin(self) -> None:
+        """Make the folder and its settings, where that has not happened yet."""
+        if self._lock.is_locked:
+            return
+        self._enter()
+        write_json(self.path / SETTINGS, self.settings)
 
-def read_calibration(folder: Path) -> Calibration:
-    """Read a finished calibration.
+    def _enter(self) -> None:
+        """Lock the folder, and clear away what a killed process left."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            try:
+                self._check_settings()
+                for path in leftovers(self.path, (SETTINGS, SUMMARY)):
+                    path.unlink()
+            except BaseException:
+                self.close()
+                raise
+        except Timeout:
+            raise LokrWeightingError(
+                f"{self.path}: another process is calibrating into this folder"
+            ) from None
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from None
 
-    Raises:
-        LokrWeightingError: the folder is none, was not finished, or a file of it is damaged.
-    """
-    if not (folder / SUMMARY).exists():
-        raise LokrWeightingError(
-            f"{folder}: holds no finished calibration ({SUMMARY} is missing); run it again to "
-            "resume it"
-            if (folder / SETTINGS).exists()
-            else f"{folder}: holds no calibration"
+    def _check_settings(self) -> None:
+        """Refuse samples of something else; settings without any sample are of no weight."""
+        if not self._holds_samples():
+            return
+        before = read_json(self.path / SETTINGS)
+        for key in check_same(self.path, "a calibration", before, self.settings, ADDED):
+            say(
+                f"{self.path}: was begun by an earlier version, which did not note {key!r}: "
+                "whether that is the same cannot be checked"
+            )
+
+    def _check_seals(self) -> None:
+        """Refuse samples that were changed, not only lost, since the calibration was finished."""
+        seals = read_summary(self.path).files
+        if seals is None:
+            return
+        now = seals_of(self.path, SAMPLES)
+        for name, what in broken_seals(self.path, SAMPLES, seals).items():
+            lost = name in seals and (name not in now or now[name].lines < seals[name].lines)
+            if not lost:
+                raise LokrWeightingError(
+                    f"{self.path / name}: {what}: changed since the calibration was finished; "
+                    "bring the file back, or remove the folder to measure anew"
+                )
+            say(f"{self.path / name}: {what}; what is lost is measured again")
+
+    def _append(self, name: str, data: bytes) -> None:
+        """Add whole lines to a file; none of them where the disk is full."""
+        self._check_unchanged(name)
+        path, size = self.path / name, self._sizes[name]
+        try:
+            (self.path / SUMMARY).unlink(missing_ok=True)
+            # without a buffer, which would be written once more when the file is closed
+            with path.open("ab", buffering=0) as file:
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.truncate(path, size)
+                    raise
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be written: {error.strerror}; what was measured before is kept: "
+                "the same command goes on"
+            ) from None
+        self._sizes[name] = size + len(data)
+
+    def _check_unchanged(self, name: str) -> None:
+        if _size(self.path / name) != self._sizes[name]:
+            raise OutputError(
+                f"{self.path / name}: was changed or removed while this ran; the same command "
+                "measures again what is missing"
+            )
+
+    def _check_writable(self) -> None:
+        place = self.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise LokrWeightingError(f"{self.path}: {place} is a file, so there can be no folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise OutputError(f"{self.path}: cannot be written: {place} does not allow it")
+
+    def _holds_samples(self) -> bool:
+        return (self.path / SETTINGS).exists() and any(
+            _size(self.path / name) for name in (*SAMPLES, SUMMARY)
         )
-    summary = read_model(folder / SUMMARY, Summary)
-    measured = _read_measured(folder, _read_pairs(folder))
-    return Calibration(
-        summary.settings,
-        summary.blocks,
-        tuple(each for each in measured if isinstance(each, Record)),
-        tuple(each for each in measured if isinstance(each, NotFinite)),
-        folder,
-        summary.skipped,
-        summary.versions,
-        read_own_gains(folder, summary.settings),
-    )
+
+    def _foreign(self) -> set[str]:
+        """What in the folder is neither a calibration's nor the leftover of one."""
+        ours = {path.name for path in leftovers(self.path, (SETTINGS, SUMMARY))}
+        return {entry.name for entry in self.path.iterdir()} - ours - {LOCK}
+
+    def _sizes_now(self) -> dict[str, int]:
+        return {name: _size(self.path / name) for name in SAMPLES}
 
 
-def read_own_gains(folder: Path, settings: Settings) -> Gains | None:
-    """A calibration's gains, where they were measured.
-
-    Raises:
-        LokrWeightingError: the file is damaged or of another calibration.
-    """
-    if not (folder / GAINS).exists():
-        return None
-    file = read_gains(folder / GAINS)
-    check_same(folder, "gains", file.settings, settings)
-    return file.gains
+def _size(path: Path) -> int:
+    """A file's size in bytes; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _line_in(name: str, each: Measured) -> str | None:
@@ -149,32 +248,3 @@ def _line_in(name: str, each: Measured) -> str | None:
     if name == SIMILARITY and each.pairs is not None and each.sample is not None:
         return line_of(each.sample, each.pairs)
     return None
-
-
-def _names(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()]
-
-
-def _read_pairs(folder: Path) -> dict[int, Pairs]:
-    """Each sample's pairs of blocks."""
-    return dict(_read_whole_lines(folder / SIMILARITY, parse_pairs))
-
-
-def _read_measured(folder: Path, pairs: dict[int, Pairs]) -> list[Measured]:
-    """The samples in order, with their pairs."""
-    measured: list[Measured] = [
-        *(
-            each.with_pairs(pairs[each.sample]) if each.sample in pairs else each
-            for each in _read_whole_lines(folder / RECORDS, parse_record)
-        ),
-        *_read_whole_lines(folder / NOT_FINITE, parse_not_finite),
-    ]
-    return sorted(measured, key=lambda each: -1 if each.sample is None else each.sample)
-
-
-def _read_whole_lines(path: Path, parse: Callable[[bytes, str], Parsed]) -> list[Parsed]:
-    """Every line of a file, if there is one, but a last one that was cut short."""
-    if not path.exists():
-        return []
-    lines = numbered_lines(path)
-    return [parse(line, f"{path}:{number}") for number, line in lines if line.endswith(b"\n")]

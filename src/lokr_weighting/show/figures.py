@@ -4,6 +4,7 @@ Plain matplotlib figures: `figure.savefig("name.png")` or .svg. All colours can 
 colour-blind readers, and every axis says what it shows.
 """
 
+import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from lokr_weighting.files import write_bytes
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.heatmaps import Heatmaps
@@ -28,8 +30,15 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as STEM.png and STEM.svg; the two files."""
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
     for file in files:
-        figure.savefig(file, dpi=150)
+        save_as(figure, file)
     return files
+
+
+def save_as(figure: Figure, file: Path, dpi: int = 150) -> None:
+    """Write a figure in the format of its suffix, whole or not at all."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=file.suffix[1:], dpi=dpi)
+    write_bytes(file, drawn.getvalue())
 
 
 def scales(heatmap: np.ndarray) -> dict[str, tuple[np.ndarray, Normalize]]:

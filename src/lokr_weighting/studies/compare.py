@@ -21,6 +21,7 @@ from lokr_weighting.measure.job import Job
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.plan.plan import write_plan
 from lokr_weighting.processes import from_main, joined, raise_together, tried
+from lokr_weighting.records.calibration import ADDED
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.comparison import (
     Comparison,
@@ -252,7 +253,7 @@ def _begin(output: Path, setup: Setup, job: dict[str, Any], arms: Sequence[Arm])
         return
     before = read_model(file, _SetupFile)
     check_same(output, "a comparison", before.setup, setup.model_dump(mode="json"))
-    check_same(output, "a comparison", before.job, job)
+    check_same(output, "a comparison", before.job, job, ADDED)
 
 
 class _SetupFile(BaseModel):

@@ -54,7 +54,7 @@ def test_the_reference_becomes_one_page_without_network(cli: Cli, tmp_path: Path
         (("--reference", "sd3.5-large", "-o", "page.pdf"), "name it *.html"),
         (
             ("--reference", "sd3.5-large", "--plan", "p", "--budget", "1M"),
-            "--set are for a plan",
+            "--budget, --recipe and --set are for a plan",
         ),
     ],
 )
