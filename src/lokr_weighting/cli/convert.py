@@ -28,7 +28,8 @@ def convert(
 ) -> None:
     """Convert a trained LoKr: SimpleTuner's or ComfyUI's file to peft adapters, or back.
 
-    Exact: no number is changed but by a scale that the other format writes elsewhere.
+    Exact: no number is changed but by a scale that the other format writes elsewhere. Broken files
+    and other algorithms are refused.
     """
     if not source.exists():
         raise LokrWeightingError(f"{source}: there is no such file or folder")
@@ -48,7 +49,7 @@ def _to_lycoris(source: Path, output: Path) -> None:
     from lokr_weighting.targets.conversion import peft_to_lycoris
 
     count = peft_to_lycoris(source, output)
-    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI")
+    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI (SD3, Flux)")
 
 
 def _to_peft(source: Path, output: Path, model: str | None) -> None:

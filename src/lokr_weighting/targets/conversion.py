@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from peft import LoKrConfig
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.errors import LokrWeightingError, OutputError
 from lokr_weighting.plan.file_size import lycoris_key
 from lokr_weighting.targets.peft.layout import (
     NAME,
@@ -39,7 +40,8 @@ def lycoris_to_peft(file: Path, model: nn.Module, folder: Path) -> list[str]:
 
     Raises:
         LokrWeightingError: the file cannot be read, is broken, holds something else than LoKr, or
-            modules that the model does not have, or no folder can be written.
+            modules that the model does not have.
+        OutputError: no folder can be written there.
     """
     modules = read_lycoris(file, model)
     try:
@@ -89,7 +91,8 @@ def peft_to_lycoris(folder: Path, file: Path) -> int:
 
     Raises:
         LokrWeightingError: the folder does not hold all adapters, or one is broken or has no
-            weights, or the file cannot be written.
+            weights.
+        OutputError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     modules = read_peft(folder)
@@ -114,8 +117,8 @@ def _replace_file(file: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name[:100]}.") as beside:
             save_file(tensors, Path(beside) / "whole", metadata=metadata)
             (Path(beside) / "whole").replace(file)
-    except OSError as error:
-        raise LokrWeightingError(f"{file}: cannot be written: {error.strerror}") from None
+    except (OSError, SafetensorError) as error:
+        raise _not_written(file, error) from None
 
 
 def _replace_adapters(
@@ -136,8 +139,12 @@ def _replace_adapters(
                 (folder / name).mkdir(exist_ok=True)
                 for file in (Path(beside) / name).iterdir():
                     file.replace(folder / name / file.name)
-    except OSError as error:
-        raise LokrWeightingError(f"{folder}: cannot be written: {error.strerror}") from None
+    except (OSError, SafetensorError) as error:
+        raise _not_written(folder, error) from None
+
+
+def _not_written(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def _remove_adapter(folder: Path) -> None:
