@@ -41,7 +41,7 @@ def test_written_and_read_back_a_plan_is_equal(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.update(parameters=1), "the splits add up to"),
+        (lambda data: data.update(parameters=1), "the Linears add up to"),
         (lambda data: data["linears"][0].update(split=[1, 2, 3, 4]), "does not multiply"),
         (lambda data: data["linears"][0].update(block=99), "a block that the plan does not have"),
         (lambda data: data.update(extra=1), "unknown key 'extra'"),

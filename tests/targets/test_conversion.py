@@ -165,7 +165,36 @@ def test_the_command_converts_both_ways(cli: Any, tmp_path: Path) -> None:
         ("lycoris.safetensors", "--model", "base", "-o", "x.safetensors"): "becomes a folder",
         ("adapter", "-o", "x"): "become one file",
         ("adapter", "-o", "back.safetensors"): "--force replaces it",
+        (
+            "adapter",
+            "--force",
+            "-o",
+            "adapter/lokr_1of1/adapter_model.safetensors",
+        ): "write elsewhere",
     }.items():
         done = cli("convert", *arguments)
         assert done.code == 2
         assert message in done.err
+
+
+def test_the_command_replaces_old_adapters_and_says_what_cannot_be_written(
+    cli: Any, tmp_path: Path
+) -> None:
+    model: Any
+    model, _ = model_and_inputs("sd3")
+    model.save_pretrained("base")
+    saved_by_lycoris(model, tmp_path / "lycoris.safetensors")
+    old = tmp_path / "adapter" / "lokr_9of9"
+    old.mkdir(parents=True)
+    (old / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter" / "notes.txt").write_text("mine")
+    arguments = ("lycoris.safetensors", "--model", "base", "-o")
+    assert cli("convert", *arguments, "adapter").code == 2
+    assert cli("convert", *arguments, "adapter", "--force").code == 0
+    assert not old.exists()
+    assert (tmp_path / "adapter" / "notes.txt").read_text() == "mine"
+    assert cli("convert", "adapter", "-o", "back.safetensors").code == 0
+    (tmp_path / "file").write_text("no folder")
+    done = cli("convert", *arguments, "file/adapter")
+    assert (done.code, "file/adapter: cannot be written" in done.err) == (3, True)
+    assert not list(tmp_path.rglob(".*"))

@@ -28,12 +28,15 @@ def convert(
 ) -> None:
     """Convert a trained LoKr: SimpleTuner's or ComfyUI's file to peft adapters, or back.
 
-    Exact: no number is changed but by a scale that the other format writes elsewhere.
+    Exact: no number is changed but by a scale that the other format writes elsewhere. Broken files
+    and other algorithms are refused.
     """
     if not source.exists():
         raise LokrWeightingError(f"{source}: there is no such file or folder")
     if is_taken(output) and not force:
         raise LokrWeightingError(f"{output}: exists; --force replaces it")
+    if output.resolve() == source.resolve() or source.resolve() in output.resolve().parents:
+        raise LokrWeightingError(f"{output}: is, or is in, what is converted; write elsewhere")
     if source.is_dir():
         _to_lycoris(source, output)
     else:
@@ -46,7 +49,7 @@ def _to_lycoris(source: Path, output: Path) -> None:
     from lokr_weighting.targets.conversion import peft_to_lycoris
 
     count = peft_to_lycoris(source, output)
-    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI")
+    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI (SD3, Flux)")
 
 
 def _to_peft(source: Path, output: Path, model: str | None) -> None:

@@ -4,7 +4,7 @@ import gc
 import importlib.util
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,8 +15,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.targets.lycoris.config import LycorisConfig
+from lokr_weighting.targets.lycoris.config import LycorisConfig, Preset
 from lokr_weighting.targets.tensors import Tensors
+
+MOST_BLOCKS = 1024
+"""Pairs of tensors that DyLoRA may make of one module."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def build_network(transformer: nn.Module, config: LycorisConfig) -> Network:
     Raises:
         LokrWeightingError: LyCORIS refuses the configuration; with its own reason.
     """
+    _check_sizes(config)
     arguments = config.written()
     preset = arguments.pop("apply_preset", None)
     multiplier = arguments.pop("multiplier", 1.0)
@@ -68,10 +72,44 @@ def build_network(transformer: nn.Module, config: LycorisConfig) -> Network:
                 lycoris.LycorisNetwork.apply_preset(preset)
             network = lycoris.create_lycoris(transformer, multiplier, dim, alpha, **arguments)
         except Exception as error:  # whatever goes wrong in there, a trainer would meet it too
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise LokrWeightingError(f"LyCORIS refuses this configuration: {reason}") from error
+            raise LokrWeightingError(
+                f"LyCORIS refuses this configuration: {_reason(error, arguments)}"
+            ) from error
         said = dict.fromkeys(line.strip() for line in printed.getvalue().splitlines())
         return Network(adapted_tensors(network, transformer), tuple(line for line in said if line))
+
+
+def _check_sizes(config: LycorisConfig) -> None:
+    """DyLoRA makes two tensors of every block of ranks, in every module.
+
+    Raises:
+        LokrWeightingError: there are so many that neither this nor a trainer would end.
+    """
+    preset = config.apply_preset or Preset()
+    entries = [*preset.name_algo_map.values(), *preset.module_algo_map.values()]
+    written = config.written()
+    if "dylora" not in {config.algo.lower(), *(str(entry.get("algo")) for entry in entries)}:
+        return
+    own = [written.get("linear_dim"), written.get("conv_dim"), written.get("block_size")]
+    sizes = [own, *([entry.get("dim"), None, entry.get("block_size")] for entry in entries)]
+    dim = max((x for row in sizes for x in row[:2] if isinstance(x, int)), default=1)
+    block = min((row[2] for row in sizes if isinstance(row[2], int) and row[2] > 0), default=4)
+    if dim // block > MOST_BLOCKS:
+        raise LokrWeightingError(
+            f"DyLoRA with {dim:,} ranks in blocks of {block} makes {dim // block:,} pairs of "
+            f"tensors of every module; at most {MOST_BLOCKS:,} are built here. Write a smaller "
+            "linear_dim or a larger block_size"
+        )
+
+
+def _reason(error: Exception, arguments: Mapping[str, Any]) -> str:
+    """What LyCORIS objects to; of a preset it says nothing."""
+    if isinstance(error, AssertionError) and not str(error) and "preset" in arguments:
+        return (
+            f"preset = {arguments['preset']!r} is none of its presets, and no file of one that can "
+            "be read"
+        )
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def adapted_tensors(network: Any, transformer: nn.Module) -> dict[str, Tensors]:

@@ -74,6 +74,10 @@ def stock_factors(splits: Iterable[Split]) -> dict[Split, int]:
         best = max(candidates, key=lambda factor: len(made[factor]))
         if not made[best]:
             split = min(left)
+            wider = range(2, 2 * max(split.out_l, split.in_m) + 2)
+            if (found := next((x for x in wider if _makes(x, split)), None)) is not None:
+                candidates.append(found)
+                continue
             raise LokrWeightingError(
                 f"split {split.label} of a Linear({split.in_m * split.in_n}, "
                 f"{split.out_l * split.out_k}): peft makes it with no decompose_factor"
