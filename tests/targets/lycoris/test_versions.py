@@ -36,6 +36,6 @@ def test_a_plan_takes_effect_exactly_on_every_lycoris(lycoris: str) -> None:
         "flux.1-dev": True,
         "auraflow-v0.3": True,
         "published": [178, 1_123_057_848],
-        # 3.1.0 has DoRA on the output alone
+        # DoRA lies on the input in 3.1.0, which does not read wd_on_output
         "unread": ["wd_on_output", "full_matrx"] if lycoris == "3.1.0" else ["full_matrx"],
     }
