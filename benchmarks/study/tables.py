@@ -127,8 +127,9 @@ def questions(cells: list[Cell]) -> Iterator[str]:
     level = LEVEL ** (1 / max(len(asked), 1))
     yield f"{len(asked)} questions; after Sidak an interval of level {level:.4f} leaves zero out."
     yield ""
-    yield "| cell | plan | against | seeds | difference | 95 % interval | shown after Sidak |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from _head(
+        "cell | plan | against | seeds | difference | 95 % interval | shown after Sidak"
+    )
     for cell, plan, against in asked:
         found, strict = (cell.difference(plan, against, each) for each in (LEVEL, level))
         assert found is not None
@@ -143,8 +144,7 @@ def questions(cells: list[Cell]) -> Iterator[str]:
 
 def losses(cells: list[Cell]) -> Iterator[str]:
     """Every plan's loss, and the learning rate it was trained with."""
-    yield "| cell | plan | parameters | learning rate | seeds | loss | kept |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from _head("cell | plan | parameters | learning rate | seeds | loss | kept")
     for cell in cells:
         for name, runs in cell.runs.items():
             if not runs:
@@ -160,8 +160,9 @@ def losses(cells: list[Cell]) -> Iterator[str]:
 
 def ranks(cells: list[Cell]) -> Iterator[str]:
     """Rank correlations of each measure with the damage of skipping a block."""
-    yield "| cell | measure | blocks | correlation with the damage of skipping | 95 % interval |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield from _head(
+        "cell | measure | blocks | correlation with the damage of skipping | 95 % interval"
+    )
     for cell in _measured(cells):
         damage = _damage(cell.data)
         for name, values in _measures(cell.data).items():
@@ -179,8 +180,9 @@ def bins(cells: list[Cell]) -> Iterator[str]:
     Ranks of all (block, bin) once each bin's and each block's own mean are taken out: what is left
     is where a block differs from its own habit. The interval resamples blocks.
     """
-    yield "| cell | stream | correlation within blocks and bins | 95 % interval over blocks |"
-    yield "| --- | --- | --- | --- |"
+    yield from _head(
+        "cell | stream | correlation within blocks and bins | 95 % interval over blocks"
+    )
     for cell in _measured(cells):
         damage = np.array([each["by_bin"] for each in _skips(cell.data)]).T
         for stream in ("image", "text"):
@@ -208,6 +210,12 @@ def questions_figure(cells: list[Cell]) -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel("difference in thousandths of loss (below 0: better)")
     return figure
+
+
+def _head(columns: str) -> Iterator[str]:
+    """The first two lines of a table; names of columns stand between bars."""
+    yield f"| {columns} |"
+    yield f"|{' --- |' * (columns.count('|') + 1)}"
 
 
 def _asked(cells: list[Cell]) -> list[tuple[Cell, str, str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lokr_weighting.data.padding import TextPart, real_tokens, token_mask
+from lokr_weighting.data.padding import real_tokens, text_parts, token_mask
 from lokr_weighting.models.table import family_files
 
 CLIP_TOKENS = 77  # SimpleTuner pads CLIP's text to no other length
@@ -26,13 +26,9 @@ def text_mask(trainer: Any, prepared: dict[str, Any]) -> Tensor | None:
     if not parts or captions is None:
         return None
     tokenizers = _loaded(trainer.model)
-    lengths = [CLIP_TOKENS] * (len(parts) - 1)
-    lengths.append(embeddings.shape[1] - sum(lengths))
+    own = [[tokenizers[name] for name in names] for names in parts]
     return real_tokens(
-        [
-            TextPart(tuple(tokenizers[name] for name in names), length)
-            for names, length in zip(parts, lengths, strict=True)
-        ],
+        text_parts(own, CLIP_TOKENS, embeddings.shape[1]),
         [caption or "" for caption in captions],
     )
 

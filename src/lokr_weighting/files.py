@@ -195,16 +195,17 @@ def faults(error: ValidationError, known: Sequence[str] = (), most: int = 3) -> 
     for fault in error.errors()[:most]:
         key = ".".join(map(str, fault["loc"])) or "the whole"
         if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key {_cut(key)!r}; known keys: {', '.join(known)}")
+            lines.append(f"unknown key {shortened(key)!r}; known keys: {', '.join(known)}")
         elif fault["type"] == "missing":
             lines.append(f"key {key!r} is missing")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            value = "" if fault["loc"] == () else f" = {_cut(repr(fault['input']))}"
-            lines.append(f"{_cut(key)}{value}: {message[:1].lower()}{message[1:]}")
+            value = "" if fault["loc"] == () else f" = {shortened(repr(fault['input']))}"
+            lines.append(f"{shortened(key)}{value}: {message[:1].lower()}{message[1:]}")
     more = error.error_count() - most
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
-def _cut(text: str, width: int = 60) -> str:
+def shortened(text: str, width: int = 60) -> str:
+    """A text of at most `width` letters, for messages."""
     return text if len(text) <= width else text[: width - 3] + "..."

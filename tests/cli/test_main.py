@@ -16,6 +16,13 @@ from tests.inputs import write_records
 Cli = Callable[..., Run]
 
 
+def refused_in_one_line(run: Run, message: str) -> None:
+    assert run.code == 2
+    assert message in run.err
+    assert run.err.startswith("error: ")
+    assert run.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["", *(each.__name__ for each in COMMANDS)])
 def test_help_answers_without_importing_torch_or_numpy(command: str) -> None:
     script = (
@@ -73,10 +80,7 @@ def test_a_mistake_is_one_clear_line_exit_code_2_and_nothing_written(
     (tmp_path / "list.json").write_text("[]")
     before = sorted(tmp_path.iterdir())
     run = cli(*arguments)
-    assert run.code == 2
-    assert message in run.err
-    assert run.err.startswith("error: ")
-    assert run.err.count("\n") == 1
+    refused_in_one_line(run, message)
     assert run.out == ""
     assert sorted(tmp_path.iterdir()) == before
 
@@ -126,10 +130,7 @@ def test_what_no_reader_can_read_is_one_line_that_names_it(
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
     run = cli(*arguments)
-    assert run.code == 2
-    assert message in run.err
-    assert run.err.startswith("error: ")
-    assert run.err.count("\n") == 1
+    refused_in_one_line(run, message)
     assert sorted(tmp_path.iterdir()) == before
 
 

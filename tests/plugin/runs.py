@@ -211,3 +211,11 @@ def train(run: Trained, *arguments: str, plugin: bool = True, **options: Any) ->
     """Run train.py, in a process of its own without a launcher."""
     module = ["-m", MODULE] if plugin else []
     return start(run, [sys.executable, *module, train_py(), *arguments], **options)
+
+
+def told_by(script: str, folder: Path) -> dict[str, Any]:
+    """What a script beside this file writes, run in a process of its own."""
+    file = folder / "told.json"
+    command = [sys.executable, str(Path(__file__).parent / script), str(file)]
+    subprocess.run(command, env=environment(), check=True)
+    return json.loads(file.read_text())

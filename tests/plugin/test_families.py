@@ -1,13 +1,9 @@
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.plugin.runs import environment
+from tests.plugin.runs import told_by
 
 pytestmark = pytest.mark.slow
 
@@ -15,10 +11,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """SimpleTuner's own transformers beside diffusers', with the same weights and inputs."""
-    file = tmp_path_factory.mktemp("own") / "distances.json"
-    script = Path(__file__).parent / "own_transformers.py"
-    subprocess.run([sys.executable, str(script), str(file)], env=environment(), check=True)
-    return json.loads(file.read_text())
+    return told_by("own_transformers.py", tmp_path_factory.mktemp("own"))
 
 
 @pytest.mark.parametrize("kind", ["sd3", "sd3.5-medium", "flux", "auraflow"])

@@ -1,10 +1,7 @@
 """The class names that a LyCORIS configuration may ask for, held against SimpleTuner's own."""
 
 import json
-import subprocess
-import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +9,14 @@ import pytest
 from lokr_weighting.models.known import SHIPPED, load_skeleton
 from lokr_weighting.models.table import checkpoints
 from lokr_weighting.models.trainers import SIMPLETUNER_VERSION, as_in
-from tests.plugin.runs import environment
+from tests.plugin.runs import told_by
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    file = tmp_path_factory.mktemp("own") / "classes.json"
-    script = Path(__file__).parent / "own_classes.py"
-    subprocess.run([sys.executable, str(script), str(file)], env=environment(), check=True)
-    return json.loads(file.read_text())
+    return told_by("own_classes.py", tmp_path_factory.mktemp("own"))
 
 
 @pytest.mark.parametrize("name", (*SHIPPED, *checkpoints()))

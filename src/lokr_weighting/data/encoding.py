@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lokr_weighting.data.folder import ImageFolder, Problem
 from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.padding import TextPart, real_tokens, token_mask
+from lokr_weighting.data.padding import TextPart, real_tokens, text_parts, token_mask
 from lokr_weighting.data.samples import Sample, crop_rng, draw
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.table import pipeline_call
@@ -89,21 +89,17 @@ class Encoder:
             torch.cuda.empty_cache()
 
     def _text_parts(self, tokens: int) -> list[TextPart]:
-        """The parts of a text of so many tokens; all but the last are as long as CLIP's."""
-        parts = pipeline_call(type(self.pipeline).__name__).tokenizers
-        lengths = [self.pipeline.tokenizer_max_length] * (len(parts) - 1)
-        return [
-            TextPart(
-                tuple(
-                    getattr(self.pipeline, name)
-                    for name in names
-                    # without its encoder the pipeline puts zeros there
-                    if getattr(self.pipeline, name.replace("tokenizer", "text_encoder")) is not None
-                ),
-                length,
-            )
-            for names, length in zip(parts, [*lengths, tokens - sum(lengths)], strict=True)
+        """The parts of a text of so many tokens."""
+        tokenizers = [
+            [
+                getattr(self.pipeline, name)
+                for name in names
+                # without its encoder the pipeline puts zeros there
+                if getattr(self.pipeline, name.replace("tokenizer", "text_encoder")) is not None
+            ]
+            for names in pipeline_call(type(self.pipeline).__name__).tokenizers
         ]
+        return text_parts(tokenizers, self.pipeline.tokenizer_max_length, tokens)
 
     def _length(self) -> dict[str, int]:
         if self.text_tokens is None:

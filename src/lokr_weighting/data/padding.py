@@ -22,6 +22,21 @@ class TextPart:
     length: int
 
 
+def text_parts(
+    tokenizers: Sequence[Sequence[Any]], clip_tokens: int, tokens: int
+) -> list[TextPart]:
+    """The parts of a text of so many tokens; all but the last are as long as CLIP's.
+
+    Args:
+        tokenizers: of each part.
+        clip_tokens: how long CLIP's text is.
+        tokens: how long the whole is.
+    """
+    lengths = [clip_tokens] * (len(tokenizers) - 1)
+    lengths.append(tokens - sum(lengths))
+    return [TextPart(tuple(own), length) for own, length in zip(tokenizers, lengths, strict=True)]
+
+
 def real_tokens(parts: Sequence[TextPart], captions: Sequence[str]) -> Tensor:
     """Which tokens of captions are real, (batch, tokens) of bool.
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lokr_weighting.data.encoding import Encoder, SampleEncoder
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.job import PreparedJob
+from lokr_weighting.measure.runner import drawn
 from lokr_weighting.models.blocks import BlockLinear, block_linears
-from lokr_weighting.models.loading import DTYPES, evaluating, load_pipeline, place
+from lokr_weighting.models.loading import evaluating, place
 from lokr_weighting.plan.splits import Split, factor_ranges
 from lokr_weighting.records.gains import Gains
 
@@ -107,19 +107,10 @@ def gains_of_job(
     """
     from accelerate.utils import reduce
 
-    job, bins = prepared.job, prepared.settings["bins"]
-    dtype = DTYPES[job.dtype_on(prepared.device)]
-    pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
-    source = SampleEncoder(
-        Encoder(pipeline, prepared.device, job.text_tokens),
-        prepared.images,
-        prepared.settings["resolution"],
-        buckets=job.buckets,
-        crops=job.crops,
-    )
+    bins = prepared.settings["bins"]
     own = range(state.process_index, samples, state.num_processes)
-    drawn = {index: source.draw(job.seed, index, bins) for index in own}
-    source.encoder.free()
+    source, by_number = drawn(prepared, own)
+    pipeline = source.encoder.pipeline
     transformer = pipeline.transformer
     place(transformer, prepared.device, "none")
     if prepared.device.type == "cuda":
@@ -133,7 +124,7 @@ def gains_of_job(
 
     return measure_gains(
         transformer,
-        lambda index: forward.losses([inputs_of(source, drawn[index])])[0],
+        lambda index: forward.losses([inputs_of(source, by_number[index])])[0],
         (halves[0], halves[1]),
         add_up=add_up,
         on_progress=on_progress,

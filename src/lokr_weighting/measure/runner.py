@@ -16,6 +16,30 @@ from lokr_weighting.models.loading import DTYPES, Offload, load_pipeline
 from lokr_weighting.records.record import Measured
 
 
+def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder, dict[int, Sample]]:
+    """A job's pipeline, loaded, and its samples by their numbers, encoded.
+
+    The encoders are let go of; the transformer is where it was loaded.
+
+    Raises:
+        LokrWeightingError: the model cannot be loaded, or too many images are broken.
+    """
+    job = prepared.job
+    dtype = DTYPES[job.dtype_on(prepared.device)]
+    pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
+    source = SampleEncoder(
+        Encoder(pipeline, prepared.device, job.text_tokens),
+        prepared.images,
+        prepared.settings["resolution"],
+        buckets=job.buckets,
+        crops=job.crops,
+    )
+    bins = prepared.settings["bins"]
+    samples = {index: source.draw(job.seed, index, bins) for index in indices}
+    source.encoder.free()
+    return source, samples
+
+
 class JobRunner:
     """A job's model, and its samples encoded.
 
@@ -36,17 +60,9 @@ class JobRunner:
         self, prepared: PreparedJob, indices: Iterable[int], *, offload: Offload = "none"
     ) -> None:
         self.prepared = prepared
-        job, images = prepared.job, prepared.images
-        dtype = DTYPES[job.dtype_on(prepared.device)]
-        pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
-        encoder = Encoder(pipeline, prepared.device, job.text_tokens)
-        self._encoder = SampleEncoder(
-            encoder, images, prepared.settings["resolution"], buckets=job.buckets, crops=job.crops
-        )
-        bins = prepared.settings["bins"]
-        self.samples = {index: self._encoder.draw(job.seed, index, bins) for index in indices}
-        encoder.free()
-        self.transformer: torch.nn.Module = pipeline.transformer
+        self._encoder, self.samples = drawn(prepared, indices)
+        encoder = self._encoder.encoder
+        self.transformer: torch.nn.Module = encoder.pipeline.transformer
         self._forward = PipelineForward(encoder, offload)
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import shortened
 from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER, file_overhead
 from lokr_weighting.plan.splits import FactorRange, capped, factor_ranges, split_of
@@ -57,7 +58,7 @@ def largest_size(budget: str, linears: Sequence[BlockLinear]) -> int:
             tensors = number * SIZES[unit] - file_overhead(linears)
             return int(tensors // BYTES_PER_PARAMETER) - added
     raise LokrWeightingError(
-        f"budget {_short(budget)} is not understood; write parameters (120M), "
+        f"budget {shortened(budget)!r} is not understood; write parameters (120M), "
         "the size of a bf16 file (240MiB), or what a uniform factor would cost (uniform:8)"
     )
 
@@ -77,8 +78,8 @@ def possible_size(budget: str, linears: Sequence[BlockLinear]) -> int:
         added = sum(linear.added for linear in linears)
         counted = f", {added:,} of them added by the template's settings" if added else ""
         raise LokrWeightingError(
-            f"budget {_short(budget)} comes to {limit + added:,} parameters; a plan for this model "
-            f"has at least {smallest + added:,} and at most {largest + added:,}{counted}"
+            f"budget {shortened(budget)!r} comes to {limit + added:,} parameters; a plan for this "
+            f"model has at least {smallest + added:,} and at most {largest + added:,}{counted}"
         )
     return limit
 
@@ -117,10 +118,6 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
             level[i] = to
             size += cost
     return common_factors(wishes, [choices[at] for choices, at in zip(ranges, level, strict=True)])
-
-
-def _short(budget: str, width: int = 60) -> str:
-    return repr(budget if len(budget) <= width else f"{budget[: width - 3]}...")
 
 
 def _uniform(linear: BlockLinear, factor: int) -> int:

@@ -59,9 +59,9 @@ def shares_by_norm(
         LokrWeightingError: the gains are of another model, or say nothing.
     """
     _check(linears, gains)
-    total = dict.fromkeys(names, 0.0)
+    norms, total = gains.norms, dict.fromkeys(names, 0.0)
     for linear in linears:
-        total[linear.block] += gains.norms[linear.name]
+        total[linear.block] += norms[linear.name]
     return normalised(np.maximum(list(total.values()), 0))
 
 

@@ -15,6 +15,7 @@ from lokr_weighting.files import checked
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.plan.budget import possible_size
+from lokr_weighting.plan.choice import ONE_STREAM
 from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan, read_plan
 from lokr_weighting.plan.recipe import RECIPES, Recipe, RecipeName
@@ -159,9 +160,7 @@ RIVALS: dict[str, Rival] = {
     "one-for-all": _with("the recipe, all Linears with their block's factor", other_multiplier=1),
     "last-token": _with("the recipe by the last token alone", tokens="last"),
     "even-streams": _with("the recipe, both streams alike", image_weight=0.5, text_weight=0.5),
-    "image-alone": _with(
-        "the recipe by the image stream alone", image_weight=1, text_weight=0, missing_text="zero"
-    ),
+    "image-alone": _with("the recipe by the image stream alone", **ONE_STREAM["image"]),
     "text-alone": _with("the recipe by the text stream alone", image_weight=0, text_weight=1),
     "no-clip": _with("the recipe without clipping", clip_percentile=100),
     "lora": Rival("a LoRA of the uniform plan's parameters", _uniform, kind="lora"),
