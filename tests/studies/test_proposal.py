@@ -1,6 +1,7 @@
 """Rows proposed from watching small random models, against the table's own."""
 
 import pytest
+from torch import nn
 
 from lokr_weighting import LokrWeightingError
 from lokr_weighting.models import table
@@ -49,8 +50,10 @@ def test_its_python_registers_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_no_example_can_be_made_the_forwards_arguments_are_named() -> None:
     with pytest.raises(LokrWeightingError, match=r"no example .* needs .*input_img_latents"):
         propose_for("OmniGenTransformer2DModel")
+
+
+def test_a_model_without_blocks_in_a_list_is_refused() -> None:
+    model, inputs = CASES["sana"].model_and_inputs()
+    model.add_module("transformer_blocks", nn.ModuleList())
     with pytest.raises(LokrWeightingError, match="no list of modules"):
-        case = CASES["sana"]
-        model, inputs = case.model_and_inputs()
-        del model.transformer_blocks[:]
         propose(model, inputs)

@@ -20,11 +20,13 @@ HEIGHT, WIDTH = 4, 16  # in patches of two latents
 BLOCKS, HEADS = 2, 2
 SPREAD = 0.05  # what is added to every weight: gates that begin at zero do something then
 LARGEST = 1_000_000_000  # parameters that a small model may still have
+REASONS = 4  # that are told at most
 IN_CHANNELS = ("in_channels", "in_visual_dim")
 TEXT_WIDTH = (
     *("joint_attention_dim", "text_embed_dim", "cap_feat_dim", "text_dim", "in_text_dim"),
     *("caption_channels", "text_hidden_dim", "context_in_dim", "cross_attention_dim"),
 )
+POOLED = ("pooled_projection_dim", "in_text_dim2")
 ROPE_AXES = ("axes_dims_rope", "axes_dim_rope", "axes_dims")
 """Keys of a configuration, the first that is there counts."""
 A_COUNT_OF_BLOCKS = re.compile(r"(num|n)_.*(layers|blocks)|(num|n)_layers|depth")
@@ -38,7 +40,7 @@ def small_model(config: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises:
         LokrWeightingError: diffusers has no such class, or no example could be made that it runs
-            with; says what was tried last.
+            with; says why not.
     """
     import diffusers
 
@@ -48,13 +50,13 @@ def small_model(config: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
             f"diffusers {diffusers.__version__} has no model {config['_class_name']}"
         )
     own: Any = own_class
-    reason = "nothing"
+    reasons: dict[str, None] = {}
     for smaller in _smaller(config):
         try:
             with torch.device("meta"):
                 size = sum(each.numel() for each in own.from_config(smaller).parameters())
             if size > LARGEST:
-                reason = f"{size / 1e9:.1f} billion parameters with {BLOCKS} blocks"
+                reasons[f"{size / 1e9:.1f} billion parameters with {BLOCKS} blocks"] = None
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -66,15 +68,16 @@ def small_model(config: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
                     with torch.no_grad():
                         model(**inputs)
                 except Exception as error:
-                    reason = _told(error)
+                    reasons[_told(error)] = None
                 else:
                     return model, inputs
         # a configuration that does not go together can make a class raise anything
         except Exception as error:
-            reason = _told(error)
+            reasons[_told(error)] = None
+    tried = "; ".join([*reasons][:REASONS])
     needed = [name for name, each in _parameters(own) if each.default is each.empty]
     raise LokrWeightingError(
-        f"{config['_class_name']}: no example of its inputs could be made ({reason}); its forward "
+        f"{config['_class_name']}: no example of its inputs could be made ({tried}); its forward "
         f"needs {', '.join(needed) or 'nothing'}: give your own to "
         "lokr_weighting.studies.proposal.propose(model, inputs)"
     )
@@ -129,11 +132,12 @@ def _first(config: Mapping[str, Any], keys: tuple[str, ...], default: int) -> An
 
 
 def _tries(model: nn.Module, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Inputs with the image as a picture, as patches, as a video, as a list of videos."""
+    """Inputs with the image as a picture, patches, a video in three layouts, a list of videos."""
     channels = _first(config, IN_CHANNELS, 4)
     height, width = 2 * HEIGHT, 2 * WIDTH
     layouts = [(1, channels, height, width), (1, HEIGHT * WIDTH, channels)]
-    layouts.append((1, channels, 1, height, width))
+    layouts += [(1, channels, 1, height, width), (1, 1, height, width, channels)]
+    layouts.append((1, 1, channels, height, width))
     for shape in layouts:
         yield from _with_image(model, config, torch.randn(shape), listed=False)
     yield from _with_image(model, config, torch.randn(channels, 1, height, width), listed=True)
@@ -171,13 +175,17 @@ def _examples(config: Mapping[str, Any], image: Tensor, *, listed: bool) -> dict
         "timestep": moment,
         "t": moment / 1000,
         "encoder_attention_mask": torch.ones(1, TEXT, dtype=torch.bool),
-        "pooled_projections": torch.randn(1, _first(config, ("pooled_projection_dim",), 16)),
+        "pooled_projections": torch.randn(1, _first(config, POOLED, 16)),
         **({"guidance": torch.ones(1)} if config.get("guidance_embeds") else {}),
         "img_ids": places,
         "txt_ids": torch.zeros(TEXT, axes_count),
+        "visual_rope_pos": [torch.arange(count) for count in (1, HEIGHT, WIDTH)],
+        "text_rope_pos": torch.arange(TEXT),
         "img_shapes": [[(1, HEIGHT, WIDTH)]],
         "txt_seq_lens": [TEXT],
         "num_frames": 1,
+        "fps": 24,
+        "padding_mask": torch.zeros(1, 1, 2 * HEIGHT, 2 * WIDTH),
         "height": HEIGHT,
         "width": WIDTH,
         "original_size": size,
