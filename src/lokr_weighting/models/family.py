@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from lokr_weighting.errors import LokrWeightingError
+
 NOTHING_UNKNOWN = {"extra": "forbid"}
 """How pydantic reads these classes from a family's file."""
 
@@ -14,23 +16,42 @@ class Streams:
 
     Attributes:
         image_in: the argument of the block's forward that holds the image tokens, or both streams
-            where they are joined.
+            where they are joined; None where the block has text alone.
         text_in: the argument that holds the text tokens; None where the block has none of its own.
         image_out: the index of the image tokens in the block's output; None where the output is
             one tensor.
-        text_out: the index of the text tokens in the output. A block whose output there is None
-            hands no text on and has no text distance.
+        text_out: the index of the text tokens in the output; None where a block of text alone
+            gives one tensor. A block whose output there is None hands no text on and has no text
+            distance.
         joined: whether image_in is one sequence of both streams, and which comes first. How many
             of its tokens are text is known from the separate blocks that ran before.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
 
-    image_in: str = "hidden_states"
+    image_in: str | None = "hidden_states"
     text_in: str | None = "encoder_hidden_states"
     image_out: int | None = 1
     text_out: int | None = 0
     joined: Literal["text first", "image first"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_in is None and self.text_in is None:
+            raise LokrWeightingError(
+                "a block needs a stream: name the argument that holds its image tokens (image_in), "
+                "its text tokens (text_in) or both"
+            )
+        if self.joined and self.image_in is None:
+            raise LokrWeightingError(
+                f"joined is {self.joined!r}, so image_in must name the argument of both streams"
+            )
+
+    @property
+    def alone(self) -> Literal["image", "text"] | None:
+        """The one stream of a block that has no other; None where it has both."""
+        if self.image_in is None:
+            return "text"
+        return "image" if self.text_in is None and self.joined is None else None
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,8 @@ class BlockList:
         streams: where the streams enter and leave its blocks; by default both apart, the text
             first in the output, as in SD3's, Flux's and AuraFlow's joint blocks.
         text: patterns of names inside a block: the Linears that only text tokens pass through;
-            others are the image's. Without any, both streams' tokens pass through all.
+            others are the image's. Without any, both streams' tokens pass through all, or in blocks
+            of one stream alone that stream's.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
