@@ -18,8 +18,8 @@ class Alone:
     Attributes:
         image: blocks of image alone in lists where no block has both streams, (blocks,) of bool.
         text: blocks of text alone, (blocks,) of bool.
-        beside: each block of image alone in another list -> the block with both streams before it
-            in that list, or where there is none the first with both.
+        beside: each other block of image alone -> the block with both streams before it, or where
+            there is none the first with both.
     """
 
     image: np.ndarray
@@ -37,15 +37,14 @@ def blocks_alone(
         has_text: which blocks have a text distance, (blocks,) of bool.
         names: the blocks' names, which tell their lists; None: not known, all are one list.
     """
+    both = np.flatnonzero(has_image & has_text).tolist()
     lists = [range(len(has_image))] if names is None else places_in_lists(names).values()
     image, beside = np.zeros(len(has_image), dtype=bool), {}
     for places in lists:
-        both = [place for place in places if has_image[place] and has_text[place]]
-        for place in places:
-            if has_text[place]:
-                continue
-            if both:
+        without = [place for place in places if not has_text[place]]
+        if set(both).isdisjoint(places):
+            image[without] = True
+        else:
+            for place in without:
                 beside[place] = max((other for other in both if other < place), default=both[0])
-            else:
-                image[place] = True
     return Alone(image, has_text & ~has_image, beside)
