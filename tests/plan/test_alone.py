@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lokr_weighting import Heatmaps, LokrWeightingError, Recipe, make_plan
-from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.models.blocks import Stream, block_linears, block_names
 from lokr_weighting.plan.alone import blocks_alone
 from lokr_weighting.plan.choice import choice_by_distance
 from lokr_weighting.plan.recipe import contributions, critical_blocks
@@ -109,7 +109,8 @@ def test_with_streams_apart_each_is_normalised_over_the_blocks_that_have_it() ->
     heatmaps = mixed.heatmaps()
     recipe = Recipe(name="streams", clip_percentile=100, critical="off")
     choice = choice_by_distance(heatmaps, recipe)
-    for stream, missing in (("image", mixed.TEXT), ("text", mixed.IMAGE)):
+    missing_of: dict[Stream, list[int]] = {"image": mixed.TEXT, "text": mixed.IMAGE}
+    for stream, missing in missing_of.items():
         own = np.delete(getattr(heatmaps, stream).mean(axis=0), missing)
         found = np.delete(choice.of_stream[stream].shares, missing)
         np.testing.assert_allclose(found, (own - own.min()) / np.ptp(own), atol=1e-12)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lokr_weighting import LokrWeightingError, read_records
-from lokr_weighting.records.record import Record, parse_record, stack_records
+from lokr_weighting.records.record import Record, Tokens, parse_record, stack_records
 
 GOOD = {"timestep": 0.5, "hidden_states": [0.1, 0.2], "encoder_hidden_states": [0.3]}
 
@@ -123,7 +123,8 @@ MIXED = {
 def test_blocks_of_one_stream_alone_are_null_wherever_they_stand(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_bytes(lines(MIXED, MIXED | {"timestep": 0.75}))
-    for tokens, image in (("mean", [0.2, 0.3]), ("last", [0.6, 0.7])):
+    recorded: dict[Tokens, list[float]] = {"mean": [0.2, 0.3], "last": [0.6, 0.7]}
+    for tokens, image in recorded.items():
         records = read_records(file, tokens)
         assert np.isnan(records.image).tolist() == [[True, False, False, True]] * 2
         assert np.isnan(records.text).tolist() == [[False, True, False, False]] * 2

@@ -173,7 +173,7 @@ def _idle(ground: _Measured) -> Iterator[Finding]:
     has = {stream: set(ground.known(stream).tolist()) for stream in STREAMS}
     for block in np.flatnonzero(sizes < IDLE):
         share = None if kept is None else float(kept[block])
-        own = [stream for stream in STREAMS if int(block) in has[stream]]
+        own: list[Stream] = [stream for stream in STREAMS if int(block) in has[stream]]
         whose = own[0] if len(own) == 1 else None
         yield Finding("idle", whose, (int(block),), float(sizes[block]), kept=share)
 
