@@ -6,14 +6,15 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
-LARGEST = 512 << 20  # bytes of a text file
+LARGEST = 128 << 20  # bytes of a text file
+LARGEST_JSON = 32 << 20  # bytes; as Python's objects it may take forty times as many
 DEEPEST = 64  # levels of JSON
 DIGITS = 100  # of a whole number in JSON
 
@@ -69,24 +70,29 @@ def nulls(numbers: Iterable[float]) -> list[float | None]:
     return [None if math.isnan(number) else float(number) for number in numbers]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST) -> str:
     """Read a UTF-8 file.
 
+    Args:
+        path: the file.
+        largest: how many bytes it may have.
+
     Raises:
-        LokrWeightingError: the file is missing, a folder, unreadable, larger than 512 MiB or not
-            UTF-8.
+        LokrWeightingError: the file is missing, a folder, unreadable, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except FileNotFoundError:
         raise LokrWeightingError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise LokrWeightingError(f"{path}: this is a folder; a file is wanted here") from None
     except OSError as error:
         raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise LokrWeightingError(f"{path}: is larger than {LARGEST >> 20} MiB: no such file")
+    if len(data) > largest:
+        raise LokrWeightingError(
+            f"{path}: is larger than {largest >> 20} MiB: no file of this kind"
+        )
     try:
         # line ends as in a file that is opened as text
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")
@@ -94,14 +100,20 @@ def read_text(path: Path) -> str:
         raise LokrWeightingError(f"{path}: is not UTF-8 text (byte {error.start})") from None
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, *, finite: bool = False) -> Any:
     """Parse JSON of a sensible depth and with sensible numbers.
+
+    Args:
+        text: the JSON.
+        where: what a message begins with.
+        finite: refuse NaN and Infinity, which Python reads and JSON does not have.
 
     Raises:
         LokrWeightingError: it is not; the message begins with `where`.
     """
     try:
-        data = json.loads(text, parse_int=_whole_number)
+        own = {"parse_constant": _no_number, "parse_float": _finite} if finite else {}
+        data = json.loads(text, parse_int=_whole_number, **own)
     except json.JSONDecodeError as error:
         raise LokrWeightingError(f"{where}:{error.lineno}: not valid JSON: {error.msg}") from None
     except RecursionError:
@@ -125,6 +137,15 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
+
+
+def _no_number(text: str) -> Never:
+    raise ValueError(f"holds {shortened(text)}, which is no finite number")
+
+
 def _children(data: Any) -> Iterable[Any]:
     if isinstance(data, dict):
         return data.values()
@@ -137,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         LokrWeightingError: as `read_text`, or the text is no JSON object; with file and line.
     """
-    data = parse_json(read_text(path), str(path))
+    data = parse_json(read_text(path, LARGEST_JSON), str(path), finite=True)
     if not isinstance(data, dict):
         raise LokrWeightingError(f"{path}: holds a JSON {type(data).__name__}, not an object")
     return data

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
-from lokr_weighting.models.identity import INDEX
+from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
+from lokr_weighting.models.limits import few_modules
 from lokr_weighting.models.table import pipeline_call
 
 Offload = Literal["none", "group", "sequential"]
@@ -44,12 +44,7 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
         raise LokrWeightingError(
             f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    name = read_json(folder / INDEX).get("_class_name")
-    if not isinstance(name, str):
-        raise LokrWeightingError(
-            f"{folder / INDEX}: _class_name = {str(name)[:60]!r}: the pipeline's class is wanted"
-        )
-    pipeline_call(name)
+    pipeline_call(read_index(folder)["_class_name"])
     for part in PARTS:
         if not (folder / part / "config.json").is_file():
             raise LokrWeightingError(f"{model}: no {part}/config.json in this pipeline folder")
@@ -110,7 +105,8 @@ def load_unchanged(
     try:
         if quantization is not None:
             options["quantization_config"] = _quantization_config(quantization)
-        loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+        with few_modules(str(pipeline)):
+            loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
     # a damaged folder makes the libraries raise nearly anything

@@ -10,7 +10,7 @@ from lokr_weighting.files import check_same, read_model
 from lokr_weighting.records.calibration import ADDED, Calibration, Settings, Summary
 from lokr_weighting.records.gains import GAINS, Gains, read_gains
 from lokr_weighting.records.lines import numbered_lines
-from lokr_weighting.records.pairs import Pairs, parse_pairs
+from lokr_weighting.records.pairs import Pairs, blocks_of_pairs, parse_pairs
 from lokr_weighting.records.record import (
     Measured,
     NotFinite,
@@ -173,5 +173,13 @@ def _check_counts(calibration: Calibration, summary: Summary, folder: Path) -> N
     ):
         raise LokrWeightingError(
             f"{folder / RECORDS}:1: hidden_states has {len(blocks)} blocks, {SUMMARY} names "
+            f"{len(calibration.blocks)}"
+        )
+    pairs = next((each.pairs for each in calibration.records if each.pairs is not None), None)
+    if pairs is not None and (
+        (count := blocks_of_pairs(len(pairs.image))) != len(calibration.blocks)
+    ):
+        raise LokrWeightingError(
+            f"{folder / SIMILARITY}:1: image has the pairs of {count} blocks, {SUMMARY} names "
             f"{len(calibration.blocks)}"
         )

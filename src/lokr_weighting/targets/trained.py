@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import shortened
 from lokr_weighting.plan.splits import Split
 from lokr_weighting.targets.peft.layout import PEFT_PREFIX, read_configs
 
@@ -30,6 +31,10 @@ PREFIXES = (
     "",
 )
 """What trainers write before a module's name."""
+LITERAL = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
+"""A name as peft's patterns have it, with or without backslashes: no regular expression to wait
+for."""
+LARGEST = 1e30  # a scale
 OTHER_ALGORITHMS = {
     re.compile(r"\.lora[._](up|down|mid|A|B)\b"): "a LoRA",
     re.compile(r"\.hada_"): "a LoHa",
@@ -173,7 +178,7 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
             )
         if not tensor.is_floating_point():
             raise LokrWeightingError(f"{where}: {kind} is {tensor.dtype}, which no weight is")
-        if not tensor.float().isfinite().all():
+        if not _is_finite(tensor):
             raise LokrWeightingError(f"{where}: {kind} holds numbers that are not finite (NaN)")
     ranks = {
         kind: tensor.shape[1 if kind.endswith("_a") else 0]
@@ -183,6 +188,14 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
     if len(set(ranks.values())) > 1:
         listed = ", ".join(f"{kind} {rank}" for kind, rank in ranks.items())
         raise LokrWeightingError(f"{where}: ranks do not match: {listed}")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; those of packed types cannot be read and are not."""
+    try:
+        return bool(tensor.float().isfinite().all())
+    except (RuntimeError, TypeError):
+        return False
 
 
 def _name_of(module: str, by_key: Mapping[str, str]) -> str | None:
@@ -227,7 +240,8 @@ def _foreign(key: str, model: str) -> str:
 def _number(alpha: Tensor, where: str) -> float:
     if alpha.numel() != 1:
         raise LokrWeightingError(f"{where} has {alpha.numel()} numbers; one is wanted")
-    if not (alpha.is_floating_point() or alpha.dtype.is_signed) or not alpha.float().isfinite():
+    real = alpha.is_floating_point() or (alpha.dtype.is_signed and not alpha.is_complex())
+    if not real or not _is_finite(alpha):
         raise LokrWeightingError(f"{where} = {alpha.item()}: is no finite number")
     return float(alpha)
 
@@ -237,7 +251,8 @@ def _load(file: Path) -> dict[str, Tensor]:
         raise LokrWeightingError(f"{file}: there is no such file")
     try:
         tensors = load_file(file)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    # besides its own error the library raises what torch does of sizes and types it does not know
+    except Exception as error:
         raise LokrWeightingError(f"{file}: is no safetensors file: {error}") from None
     if not tensors:
         raise LokrWeightingError(f"{file}: holds no tensors, so no LoKr")
@@ -249,15 +264,33 @@ def _configs(folder: Path) -> dict[str, Any]:
         configs = read_configs(folder)
     except LokrWeightingError:
         raise
-    except (OSError, TypeError, ValueError, KeyError) as error:
+    # peft checks little of what it is given, and fails in any way
+    except Exception as error:
         raise LokrWeightingError(
-            f"{folder}: an adapter_config.json in it is none that peft reads: {error}"
+            f"{folder}: an adapter_config.json in it is none that peft reads: "
+            f"{str(error) or type(error).__name__}"
         ) from None
     for adapter, config in configs.items():
-        ranks = [config.r, *(config.rank_pattern or {}).values()]
-        if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
-            raise LokrWeightingError(f"{folder / adapter}: a rank in its configuration is not > 0")
+        where = folder / adapter / CONFIG_NAME
+        for key, default in (("rank_pattern", config.r), ("alpha_pattern", config.alpha)):
+            own = getattr(config, key) or {}
+            numbers = [default, *own.values()] if isinstance(own, dict) else [None]
+            if not all(map(_is_number, numbers)) or (key == "rank_pattern" and min(numbers) <= 0):
+                what = "numbers > 0" if key == "rank_pattern" else "finite numbers"
+                raise LokrWeightingError(
+                    f"{where}: {key.partition('_')[0]}: not all in this configuration are {what}"
+                )
+            if unlike := [pattern for pattern in own if not LITERAL.fullmatch(pattern)]:
+                raise LokrWeightingError(
+                    f"{where}: {key}: {shortened(repr(unlike[0]))} is no module's name; other "
+                    "patterns are not converted"
+                )
     return configs
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one that can be divided by another."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _sides(tensors: Mapping[str, Tensor], which: str) -> tuple[int, int]:

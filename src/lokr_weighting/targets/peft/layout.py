@@ -28,7 +28,7 @@ TOLD_TO_DIFFUSERS = (
     "decompose_factor",
     "decompose_both",
 )
-NAME = re.compile(r"lokr_(?P<number>\d+)of(?P<count>\d+)")
+NAME = re.compile(r"lokr_(?P<number>\d{1,4})of(?P<count>\d{1,4})")
 
 
 def adapter_name(number: int, count: int) -> str:
