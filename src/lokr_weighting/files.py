@@ -90,9 +90,7 @@ def read_text(path: Path, largest: int = LARGEST) -> str:
     except OSError as error:
         raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > largest:
-        raise LokrWeightingError(
-            f"{path}: is larger than {largest >> 20} MiB: no file of this kind"
-        )
+        raise LokrWeightingError(f"{path}: is larger than {largest >> 20} MiB: no such file")
     try:
         # line ends as in a file that is opened as text
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")

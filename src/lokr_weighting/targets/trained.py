@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import shortened
 from lokr_weighting.plan.splits import Split
 from lokr_weighting.targets.peft.layout import PEFT_PREFIX, read_configs
 
@@ -31,10 +29,6 @@ PREFIXES = (
     "",
 )
 """What trainers write before a module's name."""
-LITERAL = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
-"""A name as peft's patterns have it, with or without backslashes: no regular expression to wait
-for."""
-LARGEST = 1e30  # a scale
 OTHER_ALGORITHMS = {
     re.compile(r"\.lora[._](up|down|mid|A|B)\b"): "a LoRA",
     re.compile(r"\.hada_"): "a LoHa",
@@ -127,7 +121,7 @@ def read_peft(folder: Path) -> dict[str, Factors]:
             weights; names the tensor.
     """
     modules: dict[str, Factors] = {}
-    for adapter, config in _configs(folder).items():
+    for adapter, config in read_configs(folder).items():
         file = folder / adapter / SAFETENSORS_WEIGHTS_NAME
         in_file: dict[str, dict[str, Tensor]] = {}
         loaded = _load(file)
@@ -257,40 +251,6 @@ def _load(file: Path) -> dict[str, Tensor]:
     if not tensors:
         raise LokrWeightingError(f"{file}: holds no tensors, so no LoKr")
     return tensors
-
-
-def _configs(folder: Path) -> dict[str, Any]:
-    try:
-        configs = read_configs(folder)
-    except LokrWeightingError:
-        raise
-    # peft checks little of what it is given, and fails in any way
-    except Exception as error:
-        raise LokrWeightingError(
-            f"{folder}: an adapter_config.json in it is none that peft reads: "
-            f"{str(error) or type(error).__name__}"
-        ) from None
-    for adapter, config in configs.items():
-        where = folder / adapter / CONFIG_NAME
-        for key, default in (("rank_pattern", config.r), ("alpha_pattern", config.alpha)):
-            own = getattr(config, key) or {}
-            numbers = [default, *own.values()] if isinstance(own, dict) else [None]
-            if not all(map(_is_number, numbers)) or (key == "rank_pattern" and min(numbers) <= 0):
-                what = "numbers > 0" if key == "rank_pattern" else "finite numbers"
-                raise LokrWeightingError(
-                    f"{where}: {key.partition('_')[0]}: not all in this configuration are {what}"
-                )
-            if unlike := [pattern for pattern in own if not LITERAL.fullmatch(pattern)]:
-                raise LokrWeightingError(
-                    f"{where}: {key}: {shortened(repr(unlike[0]))} is no module's name; other "
-                    "patterns are not converted"
-                )
-    return configs
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is one that can be divided by another."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _sides(tensors: Mapping[str, Tensor], which: str) -> tuple[int, int]:
