@@ -119,16 +119,17 @@ def _use_calibration(calibration: Calibration) -> None:
     from lokr_weighting.show.report.content import facts
 
     recipe = Recipe(bins=BINS)
-    plan = make_plan(calibration, calibration.model or _skeleton(), recipe)
-    similarity_of(calibration, resamples=2).as_json()
-    facts(calibration, plan, calibration.heatmaps(BINS))
+    heatmaps, gains = calibration.heatmaps(BINS), calibration.gains
+    plan = make_plan(heatmaps, calibration.model or _skeleton(), recipe)
+    facts(calibration, plan, heatmaps)
     for name in ("gradient", "gradient-norm"):
-        make_plan(calibration, _skeleton(), Recipe(bins=BINS, name=name), budget="uniform:4")
+        own = Recipe(bins=BINS, name=name)
+        make_plan(heatmaps, _skeleton(), own, budget="uniform:4", gains=gains)
+    similarity_of(calibration, resamples=2).as_json()
 
 
 def _use_records(records: Records) -> None:
-    make_plan(records, _skeleton(), Recipe(bins=BINS))
-    heatmaps_of(records, 1)
+    make_plan(heatmaps_of(records, BINS), _skeleton())
 
 
 def _use_plan(plan: Plan) -> None:
