@@ -32,7 +32,7 @@ class Doubled(dict):
 def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in the data but its own."""
     if isinstance(data, dict):
-        inside = list(data.items())
+        inside = list(dict(data).items())
     elif isinstance(data, list):
         inside = list(enumerate(data))
     else:

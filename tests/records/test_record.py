@@ -108,3 +108,10 @@ def test_other_tokens_of_another_number_of_blocks_are_refused_by_line(
     file.write_bytes(lines(GOOD | {key: [0.5] * 9}))
     with pytest.raises(LokrWeightingError, match=rf"jsonl:1: {key} has 9 blocks"):
         read_records(file)
+
+
+def test_text_of_more_blocks_than_the_image_is_refused_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(GOOD | {"encoder_hidden_states": [0.5] * 9}))
+    with pytest.raises(LokrWeightingError, match="jsonl:1: encoder_hidden_states has 9 blocks, hi"):
+        read_records(file)
