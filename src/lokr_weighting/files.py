@@ -4,9 +4,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Never, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -110,20 +110,25 @@ def parse_json(text: str, where: str, *, finite: bool = False) -> Any:
         LokrWeightingError: it is not; the message begins with `where`.
     """
     try:
-        own = {"parse_constant": _no_number, "parse_float": _finite} if finite else {}
-        data = json.loads(text, parse_int=_whole_number, **own)
+        data = json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise LokrWeightingError(f"{where}:{error.lineno}: not valid JSON: {error.msg}") from None
     except RecursionError:
         raise LokrWeightingError(f"{where}: {_TOO_DEEP}") from None
     except ValueError as error:
         raise LokrWeightingError(f"{where}: {error}") from None
-    level = [data]
+    level, wrong = [data], False
     for _ in range(DEEPEST):
+        wrong = wrong or (finite and any(map(_is_no_number, level)))
         level = [child for each in level for child in _children(each)]
         if not level:
-            return data
-    raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
+            break
+    else:
+        raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
+    if wrong:
+        key, value = next(_no_numbers(data))
+        raise LokrWeightingError(f"{where}: {shortened(key)} = {value}: is no finite number")
+    return data
 
 
 _TOO_DEEP = f"JSON nested more than {DEEPEST} levels deep: no file of this kind"
@@ -135,13 +140,17 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_number(digits)
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
-def _no_number(text: str) -> Never:
-    raise ValueError(f"holds {shortened(text)}, which is no finite number")
+def _no_numbers(data: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number that is none, and where it stands."""
+    if _is_no_number(data):
+        yield key or "the whole", data
+    elif isinstance(data, dict | list):
+        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _no_numbers(value, f"{key}.{name}" if key else str(name))
 
 
 def _children(data: Any) -> Iterable[Any]:

@@ -118,7 +118,9 @@ def test_a_configuration_that_peft_would_believe_is_refused(
 @pytest.mark.parametrize("text", [f'{{"r": {DEEP}}}', f'{{"r": {DIGITS}}}', '{"alpha": NaN}'])
 def test_a_configuration_that_is_no_sensible_json_is_refused(adapters: Path, text: str) -> None:
     (adapters / "lokr_1of1" / "adapter_config.json").write_text(text)
-    with pytest.raises(LokrWeightingError, match=r"adapter_config.json: (JSON nested|holds )"):
+    with pytest.raises(
+        LokrWeightingError, match=r"adapter_config.json: (JSON nested|holds a number|alpha = nan)"
+    ):
         read_configs(adapters)
 
 

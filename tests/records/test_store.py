@@ -361,8 +361,8 @@ def unsealed(folder: Path, **changes: object) -> None:
     [
         ({"model": 5}, "settings = .*: model = 5: a name is wanted"),
         ({"bins": 0}, "settings = .*: bins = 0: a whole number from 1 on is wanted"),
-        ({"bins": True}, "bins = True: a whole number from 1 on is wanted"),
-        ({"bins": "ten"}, "bins = 'ten': a whole number from 1 on is wanted"),
+        ({"bins": True}, ".*bins = True: a whole number from 1 on is wanted"),
+        ({"bins": "ten"}, ".*bins = 'ten': a whole number from 1 on is wanted"),
     ],
 )
 def test_settings_without_sense_are_refused(

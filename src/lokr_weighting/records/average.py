@@ -9,7 +9,8 @@ from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import Records
 
 RESAMPLES = 200
-SHOWN = 3  # empty bins
+LISTED = 1000  # bins of which the empty ones are named
+SHOWN = 3
 MORE = "measure more samples or use fewer bins"
 
 
@@ -41,7 +42,7 @@ def binned_mean(
     Raises:
         LokrWeightingError: a bin has no sample.
     """
-    if bins > len(timesteps):
+    if bins > max(len(timesteps), LISTED):
         raise LokrWeightingError(f"{len(timesteps)} records do not fill {bins} bins; {MORE}")
     of_bin = bin_of(timesteps, bins)
     counts = np.bincount(of_bin, minlength=bins)
