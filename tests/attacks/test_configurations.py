@@ -21,9 +21,9 @@ PLAN = ("plan", "--reference", "sd3.5-large")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*PLAN, "--budget", "9" * 400], "budget = '99999"),
-        ([*PLAN, "--budget", f"{'9' * 400}MiB"], "budget = '99999"),
-        ([*PLAN, "--budget", f"uniform:{'9' * 400}"], "budget = 'uniform:99999"),
+        ([*PLAN, "--budget", "9" * 400], "budget '99999"),
+        ([*PLAN, "--budget", f"{'9' * 400}MiB"], "budget '99999"),
+        ([*PLAN, "--budget", f"uniform:{'9' * 400}"], "budget 'uniform:99999"),
         ([*PLAN, "--set", f"max_factor={DIGITS}"], "--set: max_factor = '11111"),
         ([*PLAN, "--set", f"max_factor={DEEP}"], "--set: max_factor = '[[[[["),
         ([*PLAN, "--set", f"max_factor={10**99}"], "--set: max_factor = 10000"),

@@ -79,7 +79,6 @@ def test_a_transformers_images_of_ten_million_pixels_are_refused_before_any_is_m
         ("vae", {"norm_num_groups": 0}),
         ("text_encoder", {"num_hidden_layers": 10**9}),
         ("text_encoder", {"hidden_size": "wide"}),
-        ("text_encoder_3", {"num_layers": -1}),
     ],
 )
 def test_a_vae_or_text_encoder_that_nobody_could_build_is_refused(

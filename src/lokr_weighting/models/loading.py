@@ -44,7 +44,11 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
         raise LokrWeightingError(
             f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    pipeline_call(read_index(folder)["_class_name"])
+    name = read_index(folder)["_class_name"]
+    try:
+        pipeline_call(name)
+    except LokrWeightingError as error:
+        raise LokrWeightingError(f"{folder / INDEX}: _class_name: {error}") from None
     for part in PARTS:
         if not (folder / part / "config.json").is_file():
             raise LokrWeightingError(f"{model}: no {part}/config.json in this pipeline folder")
@@ -123,13 +127,14 @@ def _quantization_config(quantization: dict[str, Any]) -> Any:
     from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     backend = quantization.get("backend")
-    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+    if not isinstance(backend, str) or backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
         raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
     try:
         config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
+    # each of these classes checks in its own way
+    except Exception as error:
         raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
     return PipelineQuantizationConfig(quant_mapping={"transformer": config})
 
