@@ -115,3 +115,15 @@ def test_text_of_more_blocks_than_the_image_is_refused_by_line(tmp_path: Path) -
     file.write_bytes(lines(GOOD | {"encoder_hidden_states": [0.5] * 9}))
     with pytest.raises(LokrWeightingError, match="jsonl:1: encoder_hidden_states has 9 blocks, hi"):
         read_records(file)
+
+
+def test_more_records_than_memory_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kilobyte of such a file may be a gigabyte of records."""
+    file = tmp_path / "records.jsonl.gz"
+    file.write_bytes(gzip.compress(lines(*[GOOD] * 5000)))
+    assert file.stat().st_size < 5000
+    monkeypatch.setattr("lokr_weighting.records.record.MOST_BYTES", 4 << 20)
+    with pytest.raises(LokrWeightingError, match=r"gz:\d+: more records than 4 MiB of memory hold"):
+        read_records(file)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import shortened
 from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
 from lokr_weighting.models.limits import few_modules
@@ -129,13 +130,17 @@ def _quantization_config(quantization: dict[str, Any]) -> Any:
     backend = quantization.get("backend")
     if not isinstance(backend, str) or backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
-        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+        raise LokrWeightingError(
+            f"quantization: backend = {shortened(repr(backend))}: use one of {known}"
+        )
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
     try:
         config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
     # each of these classes checks in its own way
     except Exception as error:
-        raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
+        raise LokrWeightingError(
+            f"quantization: {backend} refuses this: {shortened(str(error), 300)}"
+        ) from None
     return PipelineQuantizationConfig(quant_mapping={"transformer": config})
 
 

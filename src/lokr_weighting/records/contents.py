@@ -15,6 +15,7 @@ from lokr_weighting.records.record import (
     Measured,
     NotFinite,
     Record,
+    Room,
     check_alike,
     parse_not_finite,
     parse_record,
@@ -110,10 +111,12 @@ def read_samples(folder: Path) -> list[Measured]:
 def read_records_with(folder: Path, pairs: dict[int, Pairs]) -> list[Record]:
     """The records, in the order of the file, with their pairs where there are some."""
     records: list[Record] = []
+    room = Room()
 
     def parse(line: bytes, where: str) -> Record:
         record = parse_record(line, where)
         check_alike(record, records[0] if records else record, where)
+        room.take(record, where)
         own = None if record.sample is None else pairs.get(record.sample)
         records.append(record if own is None else record.with_pairs(own))
         return record
