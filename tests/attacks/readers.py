@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -316,11 +316,8 @@ def _read_captions(file: Path) -> None:
     images = find_images(file.parent)
     images.check()
     fingerprint(images)
-    [*map(str.encode, _captions(images.items))]
-
-
-def _captions(items: Iterable[Any]) -> Iterable[str]:
-    return (caption for item in items for caption in item.captions)
+    # as a tokenizer takes them
+    assert all(caption.encode() is not None for each in images.items for caption in each.captions)
 
 
 def _read_image(file: Path) -> None:

@@ -85,9 +85,10 @@ def holds(reader: Reader, file: Path, data: bytes, use: bool = True) -> None:
 
 def tried(reader: Reader) -> settings:
     """Fewer examples of what takes long."""
+    usual = settings().max_examples // 5
     return settings(
-        max_examples=max(3, settings.default.max_examples // 5 // reader.cost),
-        suppress_health_check=[*HealthCheck],
+        max_examples=max(3, usual // reader.cost),
+        suppress_health_check=list(HealthCheck),
     )
 
 

@@ -59,8 +59,9 @@ def empty_transformer(model: str) -> "nn.Module":
     import torch
 
     class_name = config.pop("_class_name")
-    transformer_class = getattr(diffusers, class_name, None)
-    if not (isinstance(transformer_class, type) and issubclass(transformer_class, torch.nn.Module)):
+    transformer_class: Any = getattr(diffusers, class_name, None)
+    bases = getattr(transformer_class, "__mro__", ())
+    if torch.nn.Module not in bases:
         raise LokrWeightingError(
             f"{model}: diffusers {diffusers.__version__} has no class {shortened(class_name)} of "
             "models"
