@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"num_layers": 10**9}, "model of more than 30,000 modules"),
+        ({"num_layers": 10**9}, "model of more than 20,000 modules"),
         ({"num_layers": "twelve"}, "cannot be interpreted as an integer"),
         ({"num_layers": [12]}, "cannot be interpreted as an integer"),
         ({"patch_size": 0}, "cannot build a SD3Transformer2DModel"),

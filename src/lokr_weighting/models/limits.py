@@ -9,7 +9,7 @@ from lokr_weighting.errors import LokrWeightingError
 if TYPE_CHECKING:
     from torch import nn
 
-MOST_MODULES = 30_000
+MOST_MODULES = 20_000
 """Of a pipeline; the largest known ones have a few thousand."""
 LONGEST_SIDE = 1 << 20
 """Of a weight; those of the largest known vocabularies have a quarter of that."""
