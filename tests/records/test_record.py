@@ -162,3 +162,22 @@ def test_nulls_that_leave_a_block_empty_or_move_are_refused_by_line(
     file.write_bytes(lines(MIXED, MIXED | change))
     with pytest.raises(LokrWeightingError, match=rf"jsonl:2: {message}"):
         read_records(file)
+
+
+def test_text_of_more_blocks_than_the_image_is_refused_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(GOOD | {"encoder_hidden_states": [0.5] * 9}))
+    with pytest.raises(LokrWeightingError, match="jsonl:1: encoder_hidden_states has 9 blocks, hi"):
+        read_records(file)
+
+
+def test_more_records_than_memory_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kilobyte of such a file may be a gigabyte of records."""
+    file = tmp_path / "records.jsonl.gz"
+    file.write_bytes(gzip.compress(lines(*[GOOD] * 5000)))
+    assert file.stat().st_size < 5000
+    monkeypatch.setattr("lokr_weighting.records.record.MOST_BYTES", 4 << 20)
+    with pytest.raises(LokrWeightingError, match=r"gz:\d+: more records than 4 MiB of memory hold"):
+        read_records(file)

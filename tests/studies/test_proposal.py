@@ -1,12 +1,14 @@
 """Rows proposed from watching small random models, against the table's own."""
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lokr_weighting import LokrWeightingError
 from lokr_weighting.models import table
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.table import family_of
+from lokr_weighting.studies.example_inputs import small_model
 from lokr_weighting.studies.proposal import propose, propose_for
 from tests.studies.called_by_place import CASES
 
@@ -60,3 +62,34 @@ def test_a_model_without_blocks_in_a_list_is_refused() -> None:
     model.add_module("transformer_blocks", nn.ModuleList())
     with pytest.raises(LokrWeightingError, match="no list of modules"):
         propose(model, inputs)
+
+
+class _Constant(nn.Module):
+    """Blocks whose one stream depends on neither input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])
+
+    def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor) -> Tensor:
+        del hidden_states, encoder_hidden_states
+        tokens = torch.ones(1, 5, 8)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens
+
+
+def test_blocks_of_neither_image_nor_text_make_no_row() -> None:
+    inputs = {
+        "hidden_states": torch.randn(1, 4, 8),
+        "encoder_hidden_states": torch.randn(1, 3, 8),
+    }
+    with pytest.raises(
+        LokrWeightingError, match="_Constant: no row can be proposed: layers: holds neither image"
+    ):
+        propose(_Constant(), inputs)
+
+
+def test_a_class_that_diffusers_lacks_has_no_example() -> None:
+    with pytest.raises(LokrWeightingError, match=r"diffusers .* has no model NoSuchModel"):
+        small_model({"_class_name": "NoSuchModel"})

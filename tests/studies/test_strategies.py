@@ -127,7 +127,7 @@ def test_blocks_that_are_not_there_are_refused() -> None:
         Strategy("skip", "transformer_blocks", 2, 6): "has blocks 0 to 5",
         Strategy("skip", "transformer_blocks", 3, 2): "has blocks 0 to 5",
         Strategy("replace", "transformer_blocks", 1, 2, by=9): "has blocks 0 to 5",
-        Strategy("replace", "transformer_blocks", 1, 2): r"\(by\)",
+        Strategy("replace", "transformer_blocks", 1, 2): r"say which block replaces them \(by\)",
     }.items():
         with pytest.raises(LokrWeightingError, match=message), executed(model, strategy):
             pass
