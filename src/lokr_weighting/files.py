@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed anyway
+    fcntl = None
+
 Model = TypeVar("Model", bound=BaseModel)
+UNFINISHED = ".lokr-weighting"
+"""How the names of files end that are still being written."""
 LARGEST = 512 << 20  # bytes of a text file
 DEEPEST = 64  # levels of JSON
 DIGITS = 100  # of a whole number in JSON
@@ -33,8 +42,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path.name))
+        clear_leftovers(path)
+        handle, temporary = tempfile.mkstemp(UNFINISHED, _temporary(path.name), path.parent)
         with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):
+                _hold(handle)
             file.write(data)
         # mkstemp makes a private file; the user's umask should decide
         umask = os.umask(0)
@@ -45,13 +57,84 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A temporary folder in which what becomes `path` is written first; removed in the end.
+
+    It lies in `path` itself where that is a folder, so that moving is possible in any case.
+    """
+    place = path if path.is_dir() else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    for each in {path.parent, place}:
+        clear_leftovers(each / path.name)
+    folder = tempfile.mkdtemp(UNFINISHED, _temporary(path.name), place)
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if handle is not None:
+            with suppress(OSError):
+                _hold(handle)
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
     """What a process that was killed while it wrote one of these files left in a folder."""
     prefixes = tuple(_temporary(name) for name in names)
-    return [entry for entry in folder.iterdir() if entry.name.startswith(prefixes)]
+    return [
+        entry
+        for entry in folder.iterdir()
+        if entry.name.startswith(prefixes) and entry.name.endswith(UNFINISHED)
+    ]
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed writers of this file left; a living one holds its own."""
+    found: list[Path] = []
+    with suppress(OSError):
+        found = leftovers(path.parent, [path.name])
+    for left in found:
+        with suppress(OSError):
+            if left.is_dir():
+                handle = os.open(left, os.O_RDONLY)
+                try:
+                    _hold(handle)
+                    shutil.rmtree(left)
+                finally:
+                    os.close(handle)
+            else:
+                with left.open("rb") as file:
+                    _hold(file.fileno())
+                left.unlink()
+
+
+def check_there(paths: Iterable[Path]) -> None:
+    """At the end, see that nothing of what was written has been removed meanwhile.
+
+    Raises:
+        OutputError: names the first that is missing.
+    """
+    for path in paths:
+        if not path.exists():
+            raise OutputError(
+                f"{path}: was removed while this ran; the same command writes it again"
+            )
+
+
+def _hold(handle: int) -> None:
+    """Lock an open file or folder until it is closed or its process dies.
+
+    Raises:
+        OSError: another process holds it, or this file system has no locks.
+    """
+    if fcntl:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _temporary(name: str) -> str:

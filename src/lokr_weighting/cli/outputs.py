@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import UNFINISHED
 
 LARGEST = 64 << 20  # bytes of a file that is looked at, to see whose it is
 MARK = '<meta name="generator" content="lokr-weighting">'
@@ -61,7 +62,7 @@ def check_outputs(
 def is_taken(output: Path) -> bool:
     """Whether there is something already: a file, or a folder that is not empty."""
     if output.is_dir():
-        return any(output.iterdir())
+        return any(not each.name.endswith(UNFINISHED) for each in output.iterdir())
     return output.exists() or output.is_symlink()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import write_text
+from lokr_weighting.files import check_there, write_text
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
@@ -95,8 +95,8 @@ def write_report(
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")
-    folder.mkdir(exist_ok=True)
     files = [path]
     for each in drawn:
         files += save(each.figure, folder / each.name)
+    check_there(files)
     return files
