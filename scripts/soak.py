@@ -3,11 +3,11 @@
     python scripts/soak.py --kills 200 --seed 0
     python scripts/soak.py --only convert --round 7 --seed 0    (one round again)
 
-A round prepares a room, disturbs a command in it one to three times in a row, and then runs the very
-same command undisturbed. It must end well, every file in the room must be byte for byte that of a
-room in which nothing was disturbed, and there must be no file more: no temporary one either. After
-every disturbance the exit code must be a documented one (`CODES`), a success must be a whole one,
-no traceback may be seen, and the user's own files must be as they were.
+A round prepares a room, disturbs a command in it one to three times in a row, and then runs the
+very same command undisturbed. It must end well, every file in the room must be byte for byte that
+of a room in which nothing was disturbed, and there must be no file more: no temporary one either.
+After every disturbance the exit code must be a documented one (`CODES`), a success must be a whole
+one, no traceback may be seen, and the user's own files must be as they were.
 
 Not compared: `.lock` of a calibration (empty, stays), and in a SimpleTuner run what `OTHERS` names.
 What was run for the record is in docs/soak.md.
@@ -29,11 +29,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from soak_commands import COMMANDS, Command
-from soak_disturbed import FILLER, Disturbance, Outcome, forked
+from soak_commands import COMMANDS, Command, warm
+from soak_disturbed import FILLER, Disturbance, Outcome, forked, fresh
 
 DISK = 64 << 20  # bytes
 MOST_IN_A_ROW = 3
+FRESH, IN_BETWEEN = 0.1, 0.25  # shares of the signals: while importing, at any CPU second
+IMPORTS = 2000  # of a command, about
 UNFINISHED = ".lokr-weighting"
 CODES = {
     "SIGKILL": (-9, -27),
@@ -77,7 +79,10 @@ class Bench:
 
     def run(self, what: Disturbance | None = None) -> Outcome:
         """Run the command, disturbed or not; a full disk is emptied again."""
-        outcome = forked(self.command.call, self.room, what, self.command.area)
+        if what is not None and what.moment == "import":
+            outcome = fresh(self.command.arguments, self.room, what)
+        else:
+            outcome = forked(self.command.call, self.room, what, self.command.area)
         self.room.with_name(FILLER).unlink(missing_ok=True)
         return outcome
 
@@ -131,8 +136,12 @@ class Bench:
         kind = draw.choice([each for each in CODES if self.full_disk or each != "full disk"])
         size = draw.choice((0, draw.randrange(1 << 12), draw.randrange(1 << 16)))
         folder = draw.choice(self.command.deleted)
-        if kind.startswith("SIG") and draw.random() < 0.3:
-            return Disturbance(kind, "cpu", round(draw.uniform(0, self.cpu), 3))
+        if kind.startswith("SIG"):
+            chance = draw.random()
+            if chance < FRESH and self.command.arguments:
+                return Disturbance(kind, "import", draw.randint(1, IMPORTS))
+            if chance < FRESH + IN_BETWEEN:
+                return Disturbance(kind, "cpu", round(draw.uniform(0, self.cpu), 3))
         return Disturbance(kind, "event", draw.randint(1, self.events), size, folder)
 
     def faults(self, what: Disturbance, outcome: Outcome) -> Iterator[str]:
@@ -144,12 +153,13 @@ class Bench:
         if outcome.code in (2, 3) and outcome.text.count(self.command.error) != 1:
             yield f"not one line of error: {outcome.text[-1500:]}"
         now = tree(self.room, self.command.others)
+        gone = f"{what.folder}/" if what.kind == "folder deleted" else "/"
+        now |= {path: own for path, own in self.own.items() if path.startswith(gone)}
         wrong = differences(self.wanted, now, left_over=True)
         if outcome.code == 0 and wrong and self.command.whole:
             yield f"done, but {wrong}"
-        gone = what.folder if what.kind == "folder deleted" else None
         for path, digest in self.own.items():
-            if now.get(path) != digest and not (gone and path.startswith(f"{gone}/")):
+            if now.get(path) != digest:
                 yield f"{path} is the user's own, and was changed"
 
     def put_back(self) -> None:
@@ -259,11 +269,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=[each.name for each in COMMANDS])
-    parser.add_argument("--round", type=int)
+    parser.add_argument("--round", type=int, help="this round of --only alone")
     given = parser.parse_args()
     chosen = [each for each in COMMANDS if given.only in (None, each.name)]
     shares = sum(each.share for each in chosen)
     tallies: dict[str, Tally] = {}
+    warm()
     with tempfile.TemporaryDirectory() as folder:
         stock, report = Path(folder) / "stock", Path(folder) / "tally.json"
         stock.mkdir()

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from soak_disturbed import Disturbance, Outcome, command_line, forked
@@ -41,7 +40,7 @@ class Command:
 
     Attributes:
         name: what it is called in the table.
-        call: runs it in this process, in its room; its exit code.
+        arguments: of `lokr-weighting`; none for a SimpleTuner run.
         reads: what of the stock is copied into its room.
         deleted: folders of the room that may be deleted.
         share: how often it is disturbed, beside the others.
@@ -51,11 +50,11 @@ class Command:
         codes: further exit codes, for a disturbance.
         others: which files are not compared.
         may_trace: whether a traceback is another program's.
-        warm: imports what forks need not import any more.
+        warm: imports what its forks need not import any more, beside `LIBRARIES`.
     """
 
     name: str
-    call: Callable[[], int]
+    arguments: tuple[str, ...]
     reads: tuple[str, ...]
     deleted: tuple[str, ...]
     share: int
@@ -65,7 +64,11 @@ class Command:
     codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     others: Callable[[str], bool] = lambda name: name.startswith("cache/")
     may_trace: Callable[[Disturbance, Outcome], bool] = lambda *_: False
-    warm: Callable[[], None] = lambda: warm()
+    warm: Callable[[], None] = lambda: None
+
+    def call(self) -> int:
+        """Run it in this process, in its room; its exit code."""
+        return command_line(*self.arguments) if self.arguments else _train()
 
     def prepare(self, room: Path, stock: Path) -> None:
         """Put into the room what the command reads, and the user's notes."""
@@ -192,14 +195,10 @@ PLAN = ("plan", "--calibration", "measured", "--model", "digits")
 TO_PEFT = ("convert", "lokr.safetensors", "--model", "digits")
 
 
-def _of(*arguments: str) -> Callable[[], int]:
-    return partial(command_line, *arguments)
-
-
 COMMANDS = (
     Command(
         "generate",
-        _of("generate", *SAMPLES, "--similarity", "-o", "out/c.json"),
+        ("generate", *SAMPLES, "--similarity", "-o", "out/c.json"),
         ("images",),
         ("out", "out/c.calibration", "cache"),
         share=45,
@@ -207,35 +206,35 @@ COMMANDS = (
     Command("plan", _of(*PLAN, "-o", "out/c.json"), ("measured",), ("out",), share=35),
     Command(
         "plan-peft",
-        _of(*PLAN, "--target", "peft", "--no-read-back", "-o", "out/adapter"),
+        (*PLAN, "--target", "peft", "--no-read-back", "-o", "out/adapter"),
         ("measured",),
         ("out", "out/adapter"),
         share=30,
     ),
     Command(
         "report",
-        _of("report", "measured", "--model", "digits", "-o", "out/r.html"),
+        ("report", "measured", "--model", "digits", "-o", "out/r.html"),
         ("measured",),
         ("out", "out/r.figures"),
         share=20,
     ),
     Command(
         "convert",
-        _of(*TO_PEFT, "-o", "out/adapter"),
+        (*TO_PEFT, "-o", "out/adapter"),
         ("lokr.safetensors",),
         ("out", "out/adapter"),
         share=30,
     ),
     Command(
         "convert-back",
-        _of("convert", "adapter", "-o", "out/c.safetensors"),
+        ("convert", "adapter", "-o", "out/c.safetensors"),
         ("adapter",),
         ("out",),
         share=30,
     ),
     Command(
         "simpletuner",
-        _train,
+        (),
         ("run",),
         (f"run/{PLUGIN}",),
         share=10,

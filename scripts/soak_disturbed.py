@@ -1,9 +1,9 @@
 """One run of a command that is disturbed at a moment of its own work.
 
 Moments are counted in what the process does, not in seconds, so that a loaded machine changes
-nothing: the k-th time that it opens, moves, makes, removes or syncs something in its room; the k-th
-import; or a share of its CPU time, which also falls into the middle of a library's C code. The run is
-a fork of a process that has imported all libraries already, or a fresh process of its own.
+nothing: the k-th time that it opens, moves, makes, removes or syncs something in its room; the
+k-th import; or a share of its CPU time, which also falls into the middle of a library's C code. The
+run is a fork of a process that has imported all libraries already, or a fresh process of its own.
 """
 
 import json
@@ -33,8 +33,9 @@ class Disturbance:
     """What happens, and when.
 
     Attributes:
-        kind: SIGKILL, SIGTERM, SIGINT, "cut write" (killed by a limit on files' sizes, in the middle
-            of a write), "file limit" (the same limit as an error), "full disk", "folder deleted".
+        kind: SIGKILL, SIGTERM, SIGINT, "cut write" (killed by a limit on files' sizes, in the
+            middle of a write), "file limit" (the same limit as an error), "full disk", "folder
+            deleted".
         moment: "event", "import" or "cpu".
         at: the number of the event or import, or CPU seconds.
         size: bytes that may still be written: of a file, or on the disk.
@@ -183,8 +184,9 @@ def _arm(counters: _Counters, room: Path, what: Disturbance | None, area: str) -
             return
         if event == "import":
             happened("import")
-        elif event in AUDITED and isinstance(arguments[0], str | os.PathLike):
-            if os.path.abspath(arguments[0]).startswith(place):  # noqa: PTH100
+        elif event in AUDITED and isinstance(path := arguments[0], str | os.PathLike):
+            inside = os.path.abspath(path).startswith(place)  # noqa: PTH100
+            if inside:
                 happened("event")
 
     sync = os.fsync

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
-from lokr_weighting.files import UNFINISHED, beside
+from lokr_weighting.files import UNFINISHED, beside, check_there
 
 NAME = re.compile(r"lokr_(?P<number>\d+)of(?P<count>\d+)")
 """The folder of one adapter of several."""
@@ -44,13 +44,14 @@ def replace_adapters(
             new = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
             if not replace:
                 _check_part(folder, whole)
-            if not folder.exists():
+            if folder.exists():
+                _remove_adapters(folder, {folder / path for path in new})
+                for path in new:
+                    (folder / path).parent.mkdir(exist_ok=True)
+                    (whole / path).replace(folder / path)
+            else:
                 whole.replace(folder)
-                return
-            _remove_adapters(folder, {folder / path for path in new})
-            for path in new:
-                (folder / path).parent.mkdir(exist_ok=True)
-                (whole / path).replace(folder / path)
+        check_there([folder / path for path in new])
     except (OSError, SafetensorError) as error:
         raise not_written(folder, error) from None
 
@@ -63,6 +64,7 @@ def replace_file(file: Path, write: Callable[[Path], object], *, replace: bool =
             if not replace and file.exists() and not filecmp.cmp(whole, file, shallow=False):
                 raise taken(file)
             whole.replace(file)
+        check_there([file])
     except (OSError, SafetensorError) as error:
         raise not_written(file, error) from None
 
