@@ -269,9 +269,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=[each.name for each in COMMANDS])
+    parser.add_argument("--skip", action="append", default=[], help="a command to leave out")
     parser.add_argument("--round", type=int, help="this round of --only alone")
     given = parser.parse_args()
     chosen = [each for each in COMMANDS if given.only in (None, each.name)]
+    chosen = [each for each in chosen if each.name not in given.skip]
     shares = sum(each.share for each in chosen)
     tallies: dict[str, Tally] = {}
     warm()

@@ -197,40 +197,40 @@ TO_PEFT = ("convert", "lokr.safetensors", "--model", "digits")
 
 COMMANDS = (
     Command(
-        "generate",
-        ("generate", *SAMPLES, "--similarity", "-o", "out/c.json"),
-        ("images",),
-        ("out", "out/c.calibration", "cache"),
-        share=45,
-    ),
-    Command("plan", _of(*PLAN, "-o", "out/c.json"), ("measured",), ("out",), share=35),
-    Command(
         "plan-peft",
         (*PLAN, "--target", "peft", "--no-read-back", "-o", "out/adapter"),
         ("measured",),
         ("out", "out/adapter"),
-        share=30,
-    ),
-    Command(
-        "report",
-        ("report", "measured", "--model", "digits", "-o", "out/r.html"),
-        ("measured",),
-        ("out", "out/r.figures"),
-        share=20,
+        share=40,
     ),
     Command(
         "convert",
         (*TO_PEFT, "-o", "out/adapter"),
         ("lokr.safetensors",),
         ("out", "out/adapter"),
-        share=30,
+        share=40,
     ),
     Command(
         "convert-back",
         ("convert", "adapter", "-o", "out/c.safetensors"),
         ("adapter",),
         ("out",),
-        share=30,
+        share=35,
+    ),
+    Command("plan", (*PLAN, "-o", "out/c.json"), ("measured",), ("out",), share=25),
+    Command(
+        "generate",
+        ("generate", *SAMPLES, "--similarity", "-o", "out/c.json"),
+        ("images",),
+        ("out", "out/c.calibration", "cache"),
+        share=40,
+    ),
+    Command(
+        "report",
+        ("report", "measured", "--model", "digits", "-o", "out/r.html"),
+        ("measured",),
+        ("out", "out/r.figures"),
+        share=10,
     ),
     Command(
         "simpletuner",
@@ -252,4 +252,4 @@ COMMANDS = (
         warm=_warm_simpletuner,
     ),
 )
-"""From the cheapest to understand to the dearest; the shares add up to 200."""
+"""The shares add up to 200; the cheap ones are disturbed more often."""

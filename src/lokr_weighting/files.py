@@ -84,22 +84,14 @@ def beside(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
-    """What a process that was killed while it wrote one of these files left in a folder."""
-    prefixes = tuple(_temporary(name) for name in names)
-    return [
-        entry
-        for entry in folder.iterdir()
-        if entry.name.startswith(prefixes) and entry.name.endswith(UNFINISHED)
-    ]
-
-
 def clear_leftovers(path: Path) -> None:
     """Remove what killed writers of this file left; a living one holds its own."""
     found: list[Path] = []
     with suppress(OSError):
-        found = leftovers(path.parent, [path.name])
+        found = [entry for entry in path.parent.iterdir() if entry.name.endswith(UNFINISHED)]
     for left in found:
+        if not left.name.startswith(_temporary(path.name)):
+            continue
         with suppress(OSError):
             if left.is_dir():
                 handle = os.open(left, os.O_RDONLY)

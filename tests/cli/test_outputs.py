@@ -136,6 +136,60 @@ def test_the_plan_is_there_before_the_configuration(
     assert cli(*PLAN).code == 0
 
 
+def test_adapters_of_another_plan_or_kind_are_not_left_beside_the_new_ones(
+    cli: Cli, tmp_path: Path
+) -> None:
+    written: dict[str, set[str]] = {}
+    for name, options in {
+        "three": ("--target", "peft"),
+        "one": ("--target", "peft", "--budget", "uniform:16"),
+        "lora": ("--target", "lora"),
+    }.items():
+        for folder in ("adapter", name):
+            assert cli(*PLAN, *options, "--output", folder).code == 0
+        files = {
+            folder: {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.json")}
+            for folder in ("adapter", name)
+        }
+        assert files["adapter"] == files[name]
+        written[name] = files[name]
+    assert written["three"] != written["one"]
+
+
+def test_a_folder_deleted_meanwhile_is_one_line_and_exit_code_3(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lokr_weighting.show.report import page
+    from lokr_weighting.targets.lycoris import config
+
+    def rob(write: Callable[..., object]) -> Callable[..., object]:
+        def robbed(*arguments: object) -> object:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            return write(*arguments)
+
+        return robbed
+
+    for command, module, name in (
+        ((*PLAN, "--output", "out/x.json"), config, "write_config"),
+        ((*REPORT, "--output", "out/x.html"), page, "save"),
+    ):
+        whole = cli(*command)
+        assert whole.code == 0
+        kept = {
+            path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()
+        }
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, rob(getattr(module, name)))
+            run = cli(*command)
+        assert run.code == 3
+        assert run.err.startswith("error: out/x.")
+        assert run.err.endswith("was removed while this ran; the same command writes it again\n")
+        assert run.err.count("\n") == 1
+        assert cli(*command).code == 0
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in kept} == kept
+        shutil.rmtree(tmp_path / "out")
+
+
 def test_a_report_may_lie_in_the_calibration_that_it_shows(
     cli: Cli, tmp_path: Path, calibration: Path
 ) -> None:
