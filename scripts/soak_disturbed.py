@@ -100,6 +100,7 @@ def forked(
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(reading)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.chdir(room)
         _leave(call, counters, room, what, area)
     os.close(writing)

@@ -136,9 +136,7 @@ def test_the_plan_is_there_before_the_configuration(
     assert cli(*PLAN).code == 0
 
 
-def test_adapters_of_another_plan_or_kind_are_not_left_beside_the_new_ones(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_adapters_of_another_plan_or_kind_are_not_left_beside_the_new_ones(cli: Cli) -> None:
     written: dict[str, set[str]] = {}
     for name, options in {
         "three": ("--target", "peft"),
