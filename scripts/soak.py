@@ -19,20 +19,17 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from soak_commands import COMMANDS, Command, warm
-from soak_disturbed import FILLER, Disturbance, Outcome, forked, fresh
+from soak_disturbed import FILLER, Disturbance, Outcome, disk, forked, fresh
 
-DISK = 64 << 20  # bytes
 MOST_IN_A_ROW = 3
 FRESH, IN_BETWEEN = 0.1, 0.25  # shares of the signals: while importing, at any CPU second
 IMPORTS = 2000  # of a command, about
@@ -150,7 +147,7 @@ class Bench:
             yield f"exit code {outcome.code}: {outcome.text[-1500:]}"
         if "Traceback" in outcome.text and not self.command.may_trace(what, outcome):
             yield f"a traceback: {outcome.text[-1500:]}"
-        if outcome.code in (2, 3) and outcome.text.count(self.command.error) != 1:
+        if outcome.code in (2, 3) and len(self.lines_of_error(outcome)) != 1:
             yield f"not one line of error: {outcome.text[-1500:]}"
         now = tree(self.room, self.command.others)
         gone = f"{what.folder}/" if what.kind == "folder deleted" else "/"
@@ -161,6 +158,10 @@ class Bench:
         for path, digest in self.own.items():
             if now.get(path) != digest:
                 yield f"{path} is the user's own, and was changed"
+
+    def lines_of_error(self, outcome: Outcome) -> list[str]:
+        """The lines that say what went wrong."""
+        return [each for each in outcome.text.splitlines() if each.startswith(self.command.error)]
 
     def put_back(self) -> None:
         """Bring back what of the user's own files a deleted folder took along."""
@@ -199,22 +200,6 @@ def differences(wanted: dict[str, str], now: dict[str, str], left_over: bool = F
     return "; ".join(f"{what}: {sorted(names)}" for what, names in found.items() if names)
 
 
-@contextmanager
-def disk() -> Iterator[tuple[Path, bool]]:
-    """A small disk of its own where this may be mounted (Linux, root); else a folder, and False."""
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder]
-        try:
-            mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-        except OSError:
-            mounted = False
-        try:
-            yield Path(folder), mounted
-        finally:
-            if mounted:
-                subprocess.run(["umount", folder], check=False)
-
-
 def soak(
     command: Command, kills: int, seed: int, only: int | None, stock: Path, report: Path
 ) -> None:
@@ -228,9 +213,10 @@ def soak(
         for number in [only] if only is not None else range(10 * kills):
             if tally.tried.total() >= kills:
                 break
+            known = len(tally.failures)
             bench.round(number, tally)
             report.write_text(json.dumps(vars(tally)))
-            for failure in tally.failures[-3:]:
+            for failure in tally.failures[known:]:
                 print(failure, file=sys.stderr, flush=True)
 
 

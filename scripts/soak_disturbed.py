@@ -14,10 +14,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 HUNG = 1800  # seconds
 AUDITED = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate"}
 """What Python says before it does it; `os.fsync` it does not, so that is counted apart."""
+DISK = 64 << 20  # bytes
 FILLER = "filler"
 
 
@@ -229,6 +231,22 @@ def _fill(file: Path, left: int) -> None:
         while True:
             opened.write(bytes(1 << 14))
     os.truncate(file, max(0, file.stat().st_size - left))
+
+
+@contextmanager
+def disk() -> Iterator[tuple[Path, bool]]:
+    """A small disk of its own where this may be mounted (Linux, root); else a folder, and False."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder]
+        try:
+            mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        except OSError:
+            mounted = False
+        try:
+            yield Path(folder), mounted
+        finally:
+            if mounted:
+                subprocess.run(["umount", folder], check=False)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def check_outputs(
                 raise LokrWeightingError(
                     f"{output.path}: is read by this command ({each}); write elsewhere"
                 )
-        if is_taken(output.path) and not output.ours() and not force:
+        # in this order: it may be removed meanwhile
+        if not force and not output.ours() and is_taken(output.path):
             raise LokrWeightingError(
                 f"{output.path}: {output.advice}; --force replaces it, --output writes elsewhere"
             )

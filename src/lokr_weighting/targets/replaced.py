@@ -40,7 +40,10 @@ def replace_adapters(
         with beside(folder) as place:
             whole = place / "whole"
             whole.mkdir()
+            (place / "begun").touch()
             write(whole)
+            # peft makes folders that are gone again: what it wrote before would be missing
+            check_there([place / "begun"])
             new = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
             if not replace:
                 _check_part(folder, whole)
