@@ -114,9 +114,12 @@ def check_there(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise OutputError(
-                f"{path}: was removed while this ran; the same command writes it again"
-            )
+            raise removed(path)
+
+
+def removed(path: Path) -> OutputError:
+    """What is said of a file or folder that was removed meanwhile."""
+    return OutputError(f"{path}: was removed while this ran; the same command writes it again")
 
 
 def _hold(handle: int) -> None:

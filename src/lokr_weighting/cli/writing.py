@@ -128,7 +128,10 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal, *kept: Path) -> None:
     # the plan first: beside it, a configuration that a kill left unwritten or old is known as ours
     write_plan(goal.plan_file, plan)
     prepared.write(goal.path)
-    check_there([*kept, goal.plan_file, goal.path])
+    if not goal.plan_file.exists():
+        # the folder was removed meanwhile: without a plan the configuration would be nobody's
+        write_plan(goal.plan_file, plan)
+    check_there([*kept, goal.path, goal.plan_file])
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
         data = plan.model_dump(mode="json") | {"read_back": prepared.read_back, "files": files}

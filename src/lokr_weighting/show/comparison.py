@@ -167,8 +167,8 @@ def write_comparison(path: Path, comparison: Comparison) -> list[Path]:
         rows=comparison_rows(comparison),
         remarks=comparison_remarks(comparison),
         figures=[
-            {"title": title, "caption": caption, "svg": svg(figure)}
-            for _, title, caption, figure in figures
+            {"title": title, "caption": caption, "svg": svg(figure, name)}
+            for name, title, caption, figure in figures
         ],
         facts=_facts(comparison),
     )

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
-from lokr_weighting.files import UNFINISHED, beside, check_there
+from lokr_weighting.files import UNFINISHED, beside, check_there, removed
 
 NAME = re.compile(r"lokr_(?P<number>\d+)of(?P<count>\d+)")
 """The folder of one adapter of several."""
@@ -40,10 +40,11 @@ def replace_adapters(
         with beside(folder) as place:
             whole = place / "whole"
             whole.mkdir()
-            (place / "begun").touch()
+            (begun := place / "begun").touch()
             write(whole)
             # peft makes folders that are gone again: what it wrote before would be missing
-            check_there([place / "begun"])
+            if not begun.exists():
+                raise removed(folder)
             new = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
             if not replace:
                 _check_part(folder, whole)

@@ -78,7 +78,7 @@ def write_report(
         summary=summary(plan, judged),
         facts=facts(measured, plan, heatmaps),
         figures=[
-            {"title": each.title, "caption": each.caption, "svg": svg(each.figure)}
+            {"title": each.title, "caption": each.caption, "svg": svg(each.figure, each.name)}
             for each in drawn
         ],
         group_columns=GROUP_COLUMNS,
