@@ -16,8 +16,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Stop:
-    """What has come, and whether the user was told."""
+    """Whether one is waited for, what has come, and whether the user was told."""
 
+    awaited = False
     number: int | None = None
     said = False
 
@@ -50,12 +51,13 @@ def in_one_line() -> Iterator[None]:
     """Turn an interruption into one line and an exit code.
 
     A second one ends the process at once, and so does one that Python could only ignore (it came
-    in a callback).
+    in a callback). Inside another of these nothing is done.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _stop.awaited or threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+    _stop.awaited = True
     unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         yield
@@ -66,7 +68,7 @@ def in_one_line() -> Iterator[None]:
         _say_generally()
         raise SystemExit(code()) from None
     finally:
-        _stop.number, _stop.said = None, False
+        _stop.awaited, _stop.number, _stop.said = False, None, False
         sys.unraisablehook = unraisable
         for number, handler in handlers.items():
             signal.signal(number, handler)

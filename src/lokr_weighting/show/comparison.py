@@ -177,6 +177,9 @@ def write_comparison(path: Path, comparison: Comparison) -> list[Path]:
     files = [path]
     for name, _, _, figure in figures:
         files += save(figure, folder / name)
+    if not path.exists():
+        # the folder was removed meanwhile: figures without their page would be nobody's
+        write_text(path, page)
     check_there(files)
     return files
 

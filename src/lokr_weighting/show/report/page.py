@@ -98,5 +98,8 @@ def write_report(
     files = [path]
     for each in drawn:
         files += save(each.figure, folder / each.name)
+    if not path.exists():
+        # the folder was removed meanwhile: figures without their page would be nobody's
+        write_text(path, page)
     check_there(files)
     return files
