@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import shortened
 from lokr_weighting.models.blocks import BlockLinear
+from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER, file_overhead
 from lokr_weighting.plan.splits import FactorRange, capped, factor_ranges, split_of
 

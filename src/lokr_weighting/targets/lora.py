@@ -7,6 +7,7 @@ from pathlib import Path
 from peft import LoraConfig
 
 from lokr_weighting.plan.plan import LinearPlan, Plan
+from lokr_weighting.targets.replaced import replace_adapters
 
 
 def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
@@ -49,8 +50,9 @@ def ranks(plan: Plan) -> dict[str, int]:
 
 
 def write_lora_config(plan: Plan, folder: Path, base_model: str | None = None) -> None:
-    """Write the `adapter_config.json`, without weights."""
-    lora_config(plan, base_model).save_pretrained(str(folder))
+    """Write the `adapter_config.json`, without weights; adapters that are there make way."""
+    config = lora_config(plan, base_model)
+    replace_adapters(folder, lambda place: config.save_pretrained(str(place)))
 
 
 def _cost(linear: LinearPlan) -> int:

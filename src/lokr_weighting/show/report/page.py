@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import write_text
+from lokr_weighting.files import check_there, write_text
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
@@ -83,7 +83,7 @@ def write_report(
         summary=summary(plan, judged),
         facts=facts(measured, plan, heatmaps),
         figures=[
-            {"title": each.title, "caption": each.caption, "svg": svg(each.figure)}
+            {"title": each.title, "caption": each.caption, "svg": svg(each.figure, each.name)}
             for each in drawn
         ],
         headlines=headlines(found),
@@ -104,8 +104,11 @@ def write_report(
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")
-    folder.mkdir(exist_ok=True)
     files = [path]
     for each in drawn:
         files += save(each.figure, folder / each.name)
+    if not path.exists():
+        # the folder was removed meanwhile: figures without their page would be nobody's
+        write_text(path, page)
+    check_there(files)
     return files

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.targets.peft.layout import (
-    NAME,
     PEFT_PREFIX,
     TOLD_TO_DIFFUSERS,
     all_of,
@@ -34,6 +33,7 @@ from lokr_weighting.targets.peft.layout import (
     saved_names,
     write_adapter,
 )
+from lokr_weighting.targets.replaced import NAME
 from lokr_weighting.targets.tensors import Tensors, differences_from_plan
 
 

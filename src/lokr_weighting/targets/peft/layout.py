@@ -10,13 +10,14 @@ from typing import Any
 from peft import LoKrConfig
 from peft.tuners.lokr.layer import factorization
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, shortened
+from lokr_weighting.files import read_json
+from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
+from lokr_weighting.targets.replaced import NAME, replace_adapters, save_in_order
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
 PEFT_PREFIX = "base_model.model."
@@ -29,8 +30,6 @@ TOLD_TO_DIFFUSERS = (
     "decompose_factor",
     "decompose_both",
 )
-NAME = re.compile(r"lokr_(?P<number>\d{1,4})of(?P<count>\d{1,4})")
-
 MODULE = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
 """A module's name as it stands in peft's patterns, escaped or not."""
 MOST = 1e30  # of a rank or alpha
@@ -109,7 +108,7 @@ def write_adapter(place: Path, config: LoKrConfig, tensors: Mapping[str, Tensor]
     told = {PEFT_PREFIX + key: getattr(config, key) for key in TOLD_TO_DIFFUSERS}
     told[f"{PEFT_PREFIX}target_modules"] = sorted(config.target_modules or ())
     place.mkdir(parents=True, exist_ok=True)
-    save_file(
+    save_in_order(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         place / SAFETENSORS_WEIGHTS_NAME,
         metadata={"format": "pt", DIFFUSERS_METADATA: json.dumps(told, sort_keys=True)},
@@ -122,15 +121,19 @@ def write_configs(plan: Plan, folder: Path, base_model: str | None = None) -> li
 
     Args:
         plan: the plan.
-        folder: gets one folder for each adapter.
+        folder: gets one folder for each adapter; adapters that are there make way.
         base_model: what the files call the model.
 
     Returns:
         the adapters' names.
     """
     adapters = configs(plan, base_model_name_or_path=base_model)
-    for name, config in adapters.items():
-        config.save_pretrained(str(folder / name))
+
+    def write(place: Path) -> None:
+        for name, config in adapters.items():
+            config.save_pretrained(str(place / name))
+
+    replace_adapters(folder, write)
     return list(adapters)
 
 
