@@ -20,6 +20,7 @@ from lokr_weighting.targets.peft.layout import (
     NAME,
     PEFT_PREFIX,
     adapter_name,
+    check_kernel,
     stock_factors,
     write_adapter,
 )
@@ -44,6 +45,8 @@ def lycoris_to_peft(file: Path, model: nn.Module, folder: Path) -> list[str]:
         OutputError: no folder can be written there.
     """
     modules = read_lycoris(file, model)
+    for name, factors in modules.items():
+        check_kernel(f"{file}: {name}", len(factors.kernel))
     try:
         chosen = stock_factors({factors.split for factors in modules.values()})
     except LokrWeightingError as error:
