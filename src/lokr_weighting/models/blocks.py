@@ -38,7 +38,8 @@ class BlockLinear:
         in_features: input width; a convolution's input channels, of one group.
         kernel: a convolution's kernel, e.g. (3, 3); () for a Linear.
         groups: into how many a convolution parts its channels; 1 for a Linear.
-        stream: whose tokens pass through it, "image" or "text"; None where both do.
+        stream: whose tokens pass through it, "image" or "text"; None where both do. In a block of
+            one stream alone it is that one.
         added: trainable parameters that it gets beside its LoKr's two matrices.
     """
 
@@ -137,6 +138,6 @@ def shape_of(module: Skeleton) -> tuple[int, ...] | None:
 
 def _stream(name: str, blocks: BlockList) -> Stream | None:
     """Whose tokens pass through the Linear of that name inside a block."""
-    if not blocks.text:
-        return None
+    if blocks.streams.alone or not blocks.text:
+        return blocks.streams.alone
     return "text" if any(fnmatchcase(name, pattern) for pattern in blocks.text) else "image"

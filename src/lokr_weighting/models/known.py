@@ -96,7 +96,8 @@ def find_skeleton(model: str | None) -> Skeleton | None:
 
 def _checkpoint_name(model: str) -> str | None:
     """The name of a model that is known by that name or hub id."""
-    return next((name for name, x in checkpoints().items() if model in (name, x.repository)), None)
+    known = checkpoints().items()
+    return next((name for name, each in known if model in (name, *each.hub_ids)), None)
 
 
 def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
