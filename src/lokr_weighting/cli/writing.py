@@ -135,6 +135,8 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal, *kept: Path) -> None:
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
         data = plan.model_dump(mode="json") | {"read_back": prepared.read_back, "files": files}
+        if prepared.left_out is not None:
+            data["left_out"] = prepared.left_out
         options.print_json(data)
         return
     from lokr_weighting.show.console import console
@@ -146,6 +148,8 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal, *kept: Path) -> None:
         out.print("Not read back (--no-read-back): the trainer's library was not asked.")
     else:
         out.print(f"Read back: {prepared.read_back}", markup=False)
+    if prepared.left_out is not None:
+        out.print(prepared.left_out, markup=False)
     out.print(f"Wrote {goal.path} and {goal.plan_file}", soft_wrap=True, markup=False)
 
 

@@ -16,6 +16,7 @@ from lokr_weighting.plan.file_size import lycoris_key
 from lokr_weighting.targets.peft.layout import (
     PEFT_PREFIX,
     adapter_name,
+    check_kernel,
     stock_factors,
     write_adapter,
 )
@@ -44,6 +45,8 @@ def lycoris_to_peft(
         OutputError: no folder can be written there.
     """
     modules = read_lycoris(file, model)
+    for name, factors in modules.items():
+        check_kernel(f"{file}: {name}", len(factors.kernel))
     try:
         chosen = stock_factors({factors.split for factors in modules.values()})
     except LokrWeightingError as error:

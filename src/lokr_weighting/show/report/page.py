@@ -14,7 +14,13 @@ from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.figures import save
 from lokr_weighting.show.findings import COLUMNS, finding_rows, findings_remarks, headlines
 from lokr_weighting.show.html import render, svg
-from lokr_weighting.show.plan_tables import block_columns, block_rows, module_rows, plan_remarks
+from lokr_weighting.show.plan_tables import (
+    block_columns,
+    block_rows,
+    counted,
+    module_rows,
+    plan_remarks,
+)
 from lokr_weighting.show.report import content
 from lokr_weighting.show.report.captions import pictures
 from lokr_weighting.show.report.content import facts, summary
@@ -100,6 +106,7 @@ def write_report(
             for block, cells in zip(plan.blocks, block_rows(plan), strict=True)
         ],
         module_rows=module_rows(plan),
+        counted=counted(plan),
         readback=read_back or content.read_back(plan, model),
     )
     write_text(path, page)

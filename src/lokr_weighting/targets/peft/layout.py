@@ -48,8 +48,11 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         options: other arguments of peft's LoKrConfig, e.g. module_dropout.
 
     Raises:
-        LokrWeightingError: no factor of peft's makes some split of the plan.
+        LokrWeightingError: no factor of peft's makes some split of the plan, or it has a
+            convolution that peft cannot adapt.
     """
+    for linear in plan.linears:
+        check_kernel(linear.name, len(linear.kernel))
     factors = stock_factors({linear.split for linear in plan.linears})
     groups: dict[int, list[str]] = {}
     for linear in plan.linears:
@@ -62,6 +65,26 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         )
         for number, factor in enumerate(sorted(groups), start=1)
     }
+
+
+def check_kernel(name: str, sides: int) -> None:
+    """Refuse a convolution of which stock peft makes no LoKr, or another than LyCORIS.
+
+    Args:
+        name: the convolution's name.
+        sides: how many sides its kernel has; 0 for a Linear.
+
+    Raises:
+        LokrWeightingError: it is a Conv1d, whose Kronecker product peft takes over the wrong axes,
+            or a Conv3d, for which it has no layer.
+    """
+    if sides not in (0, 2):
+        why = "takes the Kronecker product of its channels over the wrong axes"
+        if sides != 1:
+            why = "has no LoKr for it"
+        raise LokrWeightingError(
+            f"{name}: is a Conv{sides}d, and peft {why}; only LyCORIS (--format lycoris) adapts it"
+        )
 
 
 def stock_factors(splits: Iterable[Split]) -> dict[Split, int]:
