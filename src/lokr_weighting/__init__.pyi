@@ -27,6 +27,7 @@ from .records.heatmaps import write_heatmaps as write_heatmaps
 from .records.record import Records as Records
 from .records.record import read_records as read_records
 from .records.references import load_reference as load_reference
+from .records.saving import write_calibration as write_calibration
 from .records.store import read_calibration as read_calibration
 from .studies.similarity import similarity_of as similarity_of
 
