@@ -235,8 +235,9 @@ def test_what_peft_cannot_do_is_refused_by_name_and_lycoris_does(
     assert readback.exact
     assert differences_from_plan(plan, readback.made) == []
     refused = rf"layers\.0\.conv: is a {kind.__name__}, and peft"
-    with pytest.raises(LokrWeightingError, match=refused):
+    with pytest.raises(LokrWeightingError, match=refused) as said:
         FORMATS["peft"].prepare(plan, model, None)
+    assert "; only LyCORIS (--target lycoris) adapts it" in str(said.value)
     save_file(weighted_network(model, plan).state_dict(), tmp_path / "lokr.safetensors")
     with pytest.raises(LokrWeightingError, match=refused):
         lycoris_to_peft(tmp_path / "lokr.safetensors", model, tmp_path / "peft")
@@ -259,6 +260,6 @@ def test_a_convolutions_gain_is_that_of_its_kernels_columns(split: Split) -> Non
     """(in, kernel) taken as one side, where in_n columns and the kernel's lie together."""
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(16, 6, 3, 3, generator=generator).double() for _ in range(2))
-    flat = split._replace(in_n=split.in_n * 9)
+    flat = Split(split.out_l, split.out_k, split.in_m, split.in_n * 9)
     expected = reference_gain(*(x.reshape(16, 54).numpy() for x in (one, other)), flat)
     assert gain(one, other, split) == pytest.approx(expected)

@@ -83,7 +83,7 @@ def check_kernel(name: str, sides: int) -> None:
         if sides != 1:
             why = "has no LoKr for it"
         raise LokrWeightingError(
-            f"{name}: is a Conv{sides}d, and peft {why}; only LyCORIS (--format lycoris) adapts it"
+            f"{name}: is a Conv{sides}d, and peft {why}; only LyCORIS (--target lycoris) adapts it"
         )
 
 
