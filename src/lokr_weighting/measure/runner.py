@@ -12,6 +12,7 @@ from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.forward import PipelineForward
 from lokr_weighting.measure.job import PreparedJob
 from lokr_weighting.measure.probe import Probe
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import DTYPES, Offload, load_pipeline
 from lokr_weighting.records.record import Measured
 
@@ -62,7 +63,7 @@ class JobRunner:
         self.prepared = prepared
         self._encoder, self.samples = drawn(prepared, indices)
         encoder = self._encoder.encoder
-        self.transformer: torch.nn.Module = encoder.pipeline.transformer
+        self.transformer: torch.nn.Module = denoiser(encoder.pipeline)
         self._forward = PipelineForward(encoder, offload)
 
     @property
@@ -77,7 +78,7 @@ class JobRunner:
         return measured_of(distances, self.prepared.blocks, [sample.timestep], index)[0]
 
     def loss(self, index: int) -> float:
-        """One sample's flow-matching loss, with the same noise every time."""
+        """One sample's loss, with the same noise every time."""
         return float(self._forward.loss(*self._inputs(self.samples[index])))
 
     def _inputs(self, sample: Sample) -> tuple[Sample, Any, str]:
