@@ -5,6 +5,8 @@ from .measure.calibrate import calibrate as calibrate
 from .measure.calibrate import calibrate_folder as calibrate_folder
 from .measure.distances import Distances as Distances
 from .measure.job import Job as Job
+from .measure.layout import Layout as Layout
+from .measure.layouts import register_layout as register_layout
 from .measure.probe import Probe as Probe
 from .measure.stop import Stop as Stop
 from .models.blocks import Block as Block

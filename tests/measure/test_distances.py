@@ -8,7 +8,7 @@ def distances(values: list[list[float]], has_text: list[bool] | None = None) -> 
     image = np.array(values, dtype=np.float32)
     known = np.array(has_text or [True] * image.shape[1])
     text = np.where(known, image, np.nan).astype(np.float32)
-    return Distances(image, text, image / 2, text / 2, text / 4, known)
+    return Distances(image, text, image / 2, text / 2, text / 4, np.ones_like(known), known)
 
 
 def test_a_forwards_samples_become_records_with_both_token_settings() -> None:

@@ -25,6 +25,7 @@ class Distances:
     image_last: np.ndarray
     text_last: np.ndarray
     text_last_real: np.ndarray
+    has_image: np.ndarray
     has_text: np.ndarray
     image_pairs: np.ndarray | None = None
     text_pairs: np.ndarray | None = None
@@ -32,7 +33,7 @@ class Distances:
     @property
     def not_finite(self) -> np.ndarray:
         """Which blocks of which sample had NaN or Inf, (batch, blocks) of bool."""
-        return np.isnan(self.image) | (np.isnan(self.text) & self.has_text)
+        return (np.isnan(self.image) & self.has_image) | (np.isnan(self.text) & self.has_text)
 
 
 def measured_of(

@@ -16,7 +16,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.measure.layouts import LAYOUTS, Layout
+from lokr_weighting.measure.packings import PACKINGS, Packing
 from lokr_weighting.models.pipeline_call import PipelineCall, named
 
 
@@ -75,7 +75,7 @@ class OneStepCall:
 
     def __init__(self, pipeline: Any, call: PipelineCall) -> None:
         self.pipeline, self.call = pipeline, call
-        self.layout: Layout = named(LAYOUTS, "layout", call.layout)
+        self.packing: Packing = named(PACKINGS, "packing", call.packing)
 
     def __call__(
         self,
@@ -105,7 +105,7 @@ class OneStepCall:
             with _stepping(self.pipeline, timesteps):
                 call(
                     self.pipeline,
-                    latents=self.layout.handed(self.pipeline, latents),
+                    latents=self.packing.handed(self.pipeline, latents),
                     height=height,
                     width=width,
                     num_inference_steps=1,
@@ -121,7 +121,7 @@ class OneStepCall:
 
     def predicted(self, latents: Tensor) -> Tensor:
         """Latents in the shape of a prediction."""
-        return self.layout.predicted(self.pipeline, latents)
+        return self.packing.predicted(self.pipeline, latents)
 
 
 @contextmanager

@@ -14,23 +14,27 @@ class Streams:
 
     Attributes:
         image_in: the argument of the block's forward that holds the image tokens, or both streams
-            where they are joined.
+            where they are joined; None where the block has text alone.
         text_in: the argument that holds the text tokens; None where the block has none of its own.
         image_out: the index of the image tokens in the block's output; None where the output is
             one tensor.
-        text_out: the index of the text tokens in the output. A block whose output there is None
-            hands no text on and has no text distance.
+        text_out: the index of the text tokens in the output; None where a block of text alone
+            gives one tensor. A block whose output there is None hands no text on and has no text
+            distance.
         joined: whether image_in is one sequence of both streams, and which comes first. How many
-            of its tokens are text is known from the separate blocks that ran before.
+            of its tokens are text is known from the separate blocks that ran before, or from the
+            family's `text_argument` or `layout`.
+        tokens_first: whether a joined sequence is (tokens, batch, width).
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
 
-    image_in: str = "hidden_states"
+    image_in: str | None = "hidden_states"
     text_in: str | None = "encoder_hidden_states"
     image_out: int | None = 1
     text_out: int | None = 0
     joined: Literal["text first", "image first"] | None = None
+    tokens_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Family:
         library: the package the classes come from; None: any.
         functions: functions beside the class that run the block given to them first, for models
             that do not call their blocks.
+        text_argument: the argument of the model's own forward that holds the caption, (batch,
+            tokens, ...), where no block tells how many tokens of a joined sequence are text.
+        text_mask: the argument that marks the caption's real tokens, (batch, tokens) or with the
+            image's behind them, where there is one.
+        layout: the name of a way to lay out tokens (`measure.layouts`), where rows cannot say it.
     """
 
     name: str
@@ -73,6 +82,9 @@ class Family:
     lists: tuple[BlockList, ...]
     library: str | None = None
     functions: tuple[str, ...] = ()
+    text_argument: str | None = None
+    text_mask: str | None = None
+    layout: str | None = None
 
     def holds(self, class_name: str, library: str) -> bool:
         """Whether a class of that name and package is of this family."""

@@ -1,7 +1,7 @@
 """How a class of diffusers pipelines encodes images and captions, and runs its model once.
 
 What differs between pipelines is data here. Where it takes code, a row names one of the small
-functions of `data.latents`, `measure.layouts` and `measure.objectives`; a call that a user
+functions of `data.latents`, `measure.packings` and `measure.objectives`; a call that a user
 registers may hold a function of its own instead of a name.
 """
 
@@ -31,8 +31,8 @@ class PipelineCall:
         tokenizers: where there is none either: the tokenizers of each part of the text, in order.
         latents: how pixels become latents, by name in `data.latents`, or a function of the pipeline
             and (1, 3, height, width) that gives (1, channels, height, width).
-        layout: how latents are handed over and come back, by name in `measure.layouts`, or a
-            `Layout`.
+        packing: how latents are handed over and come back, by name in `measure.packings`, or a
+            `Packing`.
         objective: how latents are noised and what the model is to predict, by name in
             `measure.objectives`, or a function of the pipeline that gives an `Objective`.
         scale: the pipeline's attribute that says how many pixels are on a latent's side.
@@ -56,7 +56,7 @@ class PipelineCall:
     masked_by: str | None = None
     tokenizers: tuple[tuple[str, ...], ...] = ()
     latents: str | Callable[..., Any] = "scaled"
-    layout: Any = "image"
+    packing: Any = "image"
     objective: str | Callable[..., Any] = "flow matching"
     scale: str = "vae_scale_factor"
     patch: int = 2

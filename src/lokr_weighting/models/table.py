@@ -48,6 +48,9 @@ class FamilyFile(BaseModel):
         name: the family's name.
         classes: its transformers' classes.
         lists: their block lists, in the order they run.
+        text_argument: as in `Family`.
+        text_mask: as in `Family`.
+        layout: as in `Family`.
         simpletuner: the same in SimpleTuner; None where it does not train them.
         pipelines: a diffusers pipeline's class -> how it is called.
         checkpoints: a name to type -> the model.
@@ -58,6 +61,9 @@ class FamilyFile(BaseModel):
     name: str
     classes: tuple[str, ...]
     lists: tuple[BlockList, ...]
+    text_argument: str | None = None
+    text_mask: str | None = None
+    layout: str | None = None
     simpletuner: SimpleTuner | None = None
     pipelines: dict[str, PipelineCall] = {}
     checkpoints: dict[str, Checkpoint] = {}
@@ -65,7 +71,14 @@ class FamilyFile(BaseModel):
     @property
     def rows(self) -> list[Family]:
         """The family in each library, those of one library first."""
-        everywhere = Family(self.name, self.classes, self.lists)
+        everywhere = Family(
+            self.name,
+            self.classes,
+            self.lists,
+            text_argument=self.text_argument,
+            text_mask=self.text_mask,
+            layout=self.layout,
+        )
         own = self.simpletuner
         if own is None:
             return [everywhere]
@@ -73,7 +86,8 @@ class FamilyFile(BaseModel):
             replace(blocks, streams=own.streams.get(blocks.path, blocks.streams))
             for blocks in self.lists
         )
-        return [Family(self.name, self.classes, lists, "simpletuner", own.functions), everywhere]
+        there = replace(everywhere, lists=lists, library="simpletuner", functions=own.functions)
+        return [there, everywhere]
 
 
 @cache
