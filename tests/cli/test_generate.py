@@ -6,15 +6,17 @@ import pytest
 from tests import tiny_pipelines
 from tests.conftest import Run
 from tests.inputs import records_in
+from tests.pipelines.build import WHOLE
 
 
-@pytest.mark.parametrize("kind", tiny_pipelines.KINDS)
+@pytest.mark.parametrize("kind", [*tiny_pipelines.KINDS, *WHOLE])
 def test_generate_writes_a_configuration_that_verifies_exact(
     kind: str,
     pipelines: Callable[[str], Path],
     images: Path,
     cli: Callable[..., Run],
     tmp_path: Path,
+    unet: None,
 ) -> None:
     arguments = ("--model", pipelines(kind), "--data", images, "--resolution", 64, "--samples", 20)
     run = cli("generate", *arguments)

@@ -49,8 +49,8 @@ def encoded(
     }
     text = embeddings["prompt_embeds"]
     if isinstance(text, list):
-        # nothing is padded where captions keep their own lengths
-        return embeddings, torch.ones(1, len(text[0]), dtype=torch.bool)
+        # captions keep their own lengths; what a model fills up itself, its call tells
+        return embeddings, None
     if call.mask is not None:
         mask = embeddings.setdefault(call.mask, torch.ones(text.shape[:2], dtype=torch.long))
         assert isinstance(mask, Tensor)
