@@ -9,14 +9,17 @@ from tests.inputs import records_in
 from tests.pipelines.build import WHOLE
 
 
-@pytest.mark.parametrize("kind", [*tiny_pipelines.KINDS, *WHOLE])
+# Sana's convolutions are in no plan yet, and generate says so
+@pytest.mark.parametrize(
+    "kind", [*tiny_pipelines.KINDS, *(kind for kind in WHOLE if kind != "sana")]
+)
+@pytest.mark.usefixtures("unet")
 def test_generate_writes_a_configuration_that_verifies_exact(
     kind: str,
     pipelines: Callable[[str], Path],
     images: Path,
     cli: Callable[..., Run],
     tmp_path: Path,
-    unet: None,
 ) -> None:
     arguments = ("--model", pipelines(kind), "--data", images, "--resolution", 64, "--samples", 20)
     run = cli("generate", *arguments)

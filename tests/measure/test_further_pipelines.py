@@ -31,7 +31,9 @@ def watched(model: torch.nn.Module, calls: list[tuple[Any, Any, Any]]) -> Any:
         call = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
         names = ("hidden_states", "sample", "x")
         latents = next(call[name] for name in names if name in call)
-        both = [torch.stack(each) if isinstance(each, list) else each for each in (latents, output[0])]
+        both = [
+            torch.stack(each) if isinstance(each, list) else each for each in (latents, output[0])
+        ]
         calls.append((both[0], call.get("timestep", call.get("t")), both[1]))
 
     return model.register_forward_hook(leave, with_kwargs=True)
@@ -97,8 +99,9 @@ def test_several_samples_at_once_have_the_losses_that_they_have_alone(
 
 
 @pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.usefixtures("unet")
 def test_a_resumed_calibration_is_the_uninterrupted_one_byte_for_byte(
-    kind: str, pipelines: Callable[[str], Path], images: Path, tmp_path: Path, unet: None
+    kind: str, pipelines: Callable[[str], Path], images: Path, tmp_path: Path
 ) -> None:
     prepared = job(pipelines(kind), images, buckets=True)
     for name, steps in (("whole", (24,)), ("resumed", (20, 24))):

@@ -81,7 +81,9 @@ def test_a_registered_family_goes_before_the_tables(monkeypatch: pytest.MonkeyPa
 
 def test_a_pipeline_that_is_not_known_is_answered_with_those_that_are() -> None:
     assert pipeline_call("FluxPipeline").packing == "patches"
-    with pytest.raises(LokrWeightingError, match=r"\(AuraFlowPipeline, ChromaPipeline, .*register_"):
+    with pytest.raises(
+        LokrWeightingError, match=r"\(AuraFlowPipeline, ChromaPipeline, .*register_"
+    ):
         pipeline_call("OtherPipeline")
 
 

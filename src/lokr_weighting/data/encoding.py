@@ -65,9 +65,7 @@ class Encoder:
         for name, component in self.pipeline.components.items():
             if name.startswith("text_encoder") and component is not None:
                 component.to(self.device)
-        embeddings, real = encoded(
-            self.pipeline, self.call, caption, self.device, self.text_tokens
-        )
+        embeddings, real = encoded(self.pipeline, self.call, caption, self.device, self.text_tokens)
         self.embeddings[caption] = embeddings
         if real is not None:
             self.real[caption] = real

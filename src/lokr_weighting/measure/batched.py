@@ -16,10 +16,9 @@ from lokr_weighting.data.captions import Embedding, joined, moved
 from lokr_weighting.data.encoding import SampleEncoder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.forward import noise_of
-from lokr_weighting.measure.objectives import OBJECTIVES, Objective
+from lokr_weighting.measure.objectives import objective_of
 from lokr_weighting.measure.one_step import OneStepCall
 from lokr_weighting.models.denoiser import denoiser
-from lokr_weighting.models.pipeline_call import named
 from lokr_weighting.models.table import pipeline_call
 
 COMMON = 0.5  # the timestep that others are scaled from: a power of 2, so nothing is rounded
@@ -60,7 +59,7 @@ class BatchedForward:
     def __init__(self, pipeline: Any, device: torch.device) -> None:
         self.pipeline, self.device = pipeline, device
         self.call = pipeline_call(type(pipeline).__name__)
-        self.objective: Objective = named(OBJECTIVES, "objective", self.call.objective)(pipeline)
+        self.objective = objective_of(pipeline)
         self._run = OneStepCall(pipeline, self.call)
 
     def losses(self, batch: Sequence[Inputs]) -> Tensor:
@@ -91,14 +90,14 @@ class BatchedForward:
         scaled = self.call.scaled_timesteps
         given = torch.tensor([COMMON]) if scaled else times[None]
         with self._each_at(times) if scaled else nullcontext():
-            stepped = self._run(
+            step = self._run(
                 self.objective.noised(clean, noise, times),
                 self.objective.timesteps(given),
                 embeddings,
                 gradients=True,
             )
         target = self._run.predicted(self.objective.target(clean, noise, times))
-        missed = (stepped.prediction - target).float()
+        missed = (step.prediction - target).float()
         return missed.square().flatten(1).mean(dim=1)
 
     @contextmanager

@@ -9,12 +9,11 @@ from lokr_weighting.data.captions import moved
 from lokr_weighting.data.encoding import Encoder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.distances import Distances
-from lokr_weighting.measure.objectives import OBJECTIVES, Objective
-from lokr_weighting.measure.one_step import OneStepCall, Stepped, stepped_to_zero
+from lokr_weighting.measure.objectives import objective_of
+from lokr_weighting.measure.one_step import OneStepCall, Step, stepped_to_zero
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import Offload, place
-from lokr_weighting.models.pipeline_call import named
 
 
 class PipelineForward:
@@ -32,9 +31,7 @@ class PipelineForward:
     def __init__(self, encoder: Encoder, offload: Offload = "none") -> None:
         self.encoder = encoder
         self.call = encoder.call
-        self.objective: Objective = named(OBJECTIVES, "objective", self.call.objective)(
-            encoder.pipeline
-        )
+        self.objective = objective_of(encoder.pipeline)
         self._run = OneStepCall(encoder.pipeline, self.call)
         place(denoiser(encoder.pipeline), encoder.device, offload)
 
@@ -48,26 +45,26 @@ class PipelineForward:
             caption: its caption.
         """
         return probe.measure(
-            lambda: self._stepped(sample, latents_key, caption),
+            lambda: self._step(sample, latents_key, caption),
             samples=[sample.index],
             text_mask=self.encoder.real.get(caption),
         )
 
     def loss(self, sample: Sample, latents_key: Any, caption: str) -> Tensor:
         """One sample's loss, on the device."""
-        stepped = self._stepped(sample, latents_key, caption)
+        step = self._step(sample, latents_key, caption)
         share, clean = sample.timestep, self.encoder.latents[latents_key]
         if self.call.loss_by_step:
-            denoised = stepped_to_zero(stepped, share)
+            denoised = stepped_to_zero(step, share)
             # one step from t to 0 takes t times the predicted velocity away
             missed = (denoised - self._predicted(clean)).float() / share
         else:
             target = self.objective.target(clean, noise_of(sample, clean), share)
-            missed = stepped.prediction.float() - self._predicted(target).float()
+            missed = step.prediction.float() - self._predicted(target).float()
         return missed.square().mean()
 
     @torch.no_grad()
-    def _stepped(self, sample: Sample, latents_key: Any, caption: str) -> Stepped:
+    def _step(self, sample: Sample, latents_key: Any, caption: str) -> Step:
         """What the model makes of a sample's latents with noise."""
         clean, device = self.encoder.latents[latents_key], self.encoder.device
         noised = self.objective.noised(clean, noise_of(sample, clean), sample.timestep)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.pipeline_call import named
+from lokr_weighting.models.table import pipeline_call
 
 FLOW_TIMESTEPS = 1000  # what diffusers' flow-matching pipelines count to
 SCHEDULED = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
@@ -73,8 +75,8 @@ class NoiseSchedule:
         if missing or config["prediction_type"] not in known:
             says = f"no {', '.join(missing)}" if missing else f"{config['prediction_type']!r}"
             raise LokrWeightingError(
-                f"{type(scheduler).__name__}: {says} in its configuration: how this model is noised "
-                "is not known here; measure it with a loop of your own, lokr_weighting.calibrate"
+                f"{type(scheduler).__name__}: {says} in its configuration: how this model is "
+                "noised is not known here; measure it with a loop of your own, lokr_weighting.calibrate"
             )
         # of a sampler's settings only those of the schedule count
         own = inspect.signature(DDPMScheduler.__init__).parameters
@@ -109,3 +111,13 @@ OBJECTIVES: Mapping[str, Callable[[Any], Objective]] = {
     "flow matching": lambda _pipeline: FlowMatching(),
     "noise schedule": lambda pipeline: NoiseSchedule(pipeline.scheduler),
 }
+
+
+def objective_of(pipeline: Any) -> Objective:
+    """What a pipeline's model was trained to do.
+
+    Raises:
+        LokrWeightingError: that is not known.
+    """
+    call = pipeline_call(type(pipeline).__name__)
+    return named(OBJECTIVES, "objective", call.objective)(pipeline)

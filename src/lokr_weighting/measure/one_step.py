@@ -8,7 +8,8 @@ it makes of the latents afterwards.
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,17 +21,21 @@ from lokr_weighting.measure.packings import PACKINGS, Packing
 from lokr_weighting.models.pipeline_call import PipelineCall, named
 
 
-class Stepped(Exception):  # noqa: N818  it is how the call ends, not a mistake
-    """The scheduler was asked for its step.
+@dataclass(frozen=True)
+class Step:
+    """What the scheduler is asked to step with.
 
-    Args:
+    Attributes:
         prediction: what the model predicts, by the pipeline's own sign and in its own shape.
         latents: what the pipeline would take the step from.
     """
 
-    def __init__(self, prediction: Tensor, latents: Tensor) -> None:
-        super().__init__()
-        self.prediction, self.latents = prediction, latents
+    prediction: Tensor
+    latents: Tensor
+
+
+class _Stepped(Exception):  # noqa: N818  it is how the call ends, not a mistake
+    """The scheduler was asked for its step."""
 
 
 class OneStep(FlowMatchEulerDiscreteScheduler):
@@ -38,6 +43,7 @@ class OneStep(FlowMatchEulerDiscreteScheduler):
 
     init_noise_sigma = 1.0
     given: Tensor
+    taken: Step | None = None
 
     def set_timesteps(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -62,7 +68,8 @@ class OneStep(FlowMatchEulerDiscreteScheduler):
     ) -> Any:
         """End the call."""
         del timestep
-        raise Stepped(model_output, sample)
+        self.taken = Step(model_output, sample)
+        raise _Stepped
 
 
 class OneStepCall:
@@ -84,7 +91,7 @@ class OneStepCall:
         embeddings: dict[str, Any],
         *,
         gradients: bool = False,
-    ) -> Stepped:
+    ) -> Step:
         """Run the model once.
 
         Args:
@@ -96,28 +103,29 @@ class OneStepCall:
         Raises:
             LokrWeightingError: the pipeline took no step.
         """
-        height, width = (side * getattr(self.pipeline, self.call.scale) for side in latents.shape[-2:])
+        height, width = (
+            side * getattr(self.pipeline, self.call.scale) for side in latents.shape[-2:]
+        )
         call = type(self.pipeline).__call__
         if gradients:
             # without diffusers' no_grad around it
             call = inspect.unwrap(call)
-        try:
-            with _stepping(self.pipeline, timesteps):
-                call(
-                    self.pipeline,
-                    latents=self.packing.handed(self.pipeline, latents),
-                    height=height,
-                    width=width,
-                    num_inference_steps=1,
-                    output_type="latent",
-                    **embeddings,
-                    **self.call.call,
-                )
-        except Stepped as stepped:
-            return Stepped(stepped.prediction, stepped.latents)
-        raise LokrWeightingError(
-            f"{type(self.pipeline).__name__} asked its scheduler for no step: it cannot be run here"
-        )
+        with _stepping(self.pipeline, timesteps) as scheduler, suppress(_Stepped):
+            call(
+                self.pipeline,
+                latents=self.packing.handed(self.pipeline, latents),
+                height=height,
+                width=width,
+                num_inference_steps=1,
+                output_type="latent",
+                **embeddings,
+                **self.call.call,
+            )
+        if scheduler.taken is None:
+            raise LokrWeightingError(
+                f"{type(self.pipeline).__name__} asked its scheduler for no step: it cannot be run"
+            )
+        return scheduler.taken
 
     def predicted(self, latents: Tensor) -> Tensor:
         """Latents in the shape of a prediction."""
@@ -125,19 +133,19 @@ class OneStepCall:
 
 
 @contextmanager
-def _stepping(pipeline: Any, timesteps: Tensor) -> Iterator[None]:
+def _stepping(pipeline: Any, timesteps: Tensor) -> Iterator[OneStep]:
     """Within, the pipeline's scheduler has one step, at these timesteps."""
     own, one = pipeline.scheduler, OneStep()
     one.given = timesteps
     pipeline.scheduler = one
     try:
-        yield
+        yield one
     finally:
         pipeline.scheduler = own
 
 
-def stepped_to_zero(stepped: Stepped, share: float) -> Tensor:
+def stepped_to_zero(step: Step, share: float) -> Tensor:
     """What one step of flow matching from a share of noise to none makes of the latents."""
-    step = torch.tensor(-share, dtype=torch.float32)
-    moved = stepped.latents.to(torch.float32) + step * stepped.prediction
-    return moved.to(stepped.prediction.dtype)
+    change = torch.tensor(-share, dtype=torch.float32)
+    moved = step.latents.to(torch.float32) + change * step.prediction
+    return moved.to(step.prediction.dtype)

@@ -11,6 +11,7 @@ from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.forward import PipelineForward
 from lokr_weighting.measure.job import PreparedJob
+from lokr_weighting.measure.objectives import objective_of
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import DTYPES, Offload, load_pipeline
@@ -28,6 +29,8 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
     job = prepared.job
     dtype = DTYPES[job.dtype_on(prepared.device)]
     pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
+    # not after an hour of encoding
+    objective_of(pipeline)
     source = SampleEncoder(
         Encoder(pipeline, prepared.device, job.text_tokens),
         prepared.images,

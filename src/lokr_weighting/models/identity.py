@@ -23,10 +23,7 @@ def weights_fingerprint(model: Path) -> str:
         model: the transformer's or UNet's folder in its pipeline's.
     """
     return short_digest(
-        part
-        for file in sorted(model.iterdir())
-        if file.is_file()
-        for part in _sampled(file)
+        part for file in sorted(model.iterdir()) if file.is_file() for part in _sampled(file)
     )
 
 
