@@ -16,7 +16,7 @@ from diffusers import (
 from lokr_weighting import LokrWeightingError
 from lokr_weighting.measure.objectives import OBJECTIVES, NoiseSchedule
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SHARES = torch.tensor([0.0005, 0.4321, 0.99995])
 
 
@@ -30,7 +30,7 @@ def test_the_sampler_does_not_matter_its_schedule_does(sampler: Any, zero_snr: b
     clean, noise = torch.randn(2, 3, 4, 8, 8)
     steps = torch.tensor([0, 432, 999])
     assert found.timesteps(SHARES).equal(steps)
-    true = DDPMScheduler(**settings)
+    true: Any = DDPMScheduler(**settings)
     assert found.noised(clean, noise, SHARES).equal(true.add_noise(clean, noise, steps))
     assert found.target(clean, noise, SHARES).equal(true.get_velocity(clean, noise, steps))
     one = found.noised(clean[1:2], noise[1:2], float(SHARES[1]))

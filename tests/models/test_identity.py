@@ -59,3 +59,9 @@ def test_a_component_that_the_index_leaves_out_does_not_count(model: Path) -> No
     before = pipeline_fingerprint(model)
     shutil.rmtree(model / "text_encoder_3")
     assert pipeline_fingerprint(model) == before
+
+
+def test_a_schedule_of_the_models_own_counts(model: Path) -> None:
+    before = pipeline_fingerprint(model, scheduled=True)
+    (model / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert pipeline_fingerprint(model, scheduled=True) != before

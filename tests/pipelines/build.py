@@ -9,12 +9,14 @@ from diffusers import DiffusionPipeline
 from lokr_weighting.models.denoiser import denoiser
 from tests.pipelines import (
     chroma,
+    cogview4,
     flux2,
     lumina2,
     pixart,
     qwen_image,
     sana,
     sdxl,
+    videos,
     wan,
     z_image,
 )
@@ -35,10 +37,13 @@ FURTHER: dict[str, Callable[[], DiffusionPipeline]] = {
     "sd1.5": sdxl.sd15,
     "z-image": z_image.z_image,
     "lumina2": lumina2.lumina2,
+    "ltx": videos.ltx,
+    "hunyuan-video": videos.hunyuan_video,
+    "cogview4": cogview4.cogview4,
 }
 WHOLE = (
     *("qwen-image", "flux.2", "flux.2-klein", "chroma", "wan2.1", "pixart-sigma"),
-    *("sana", "sdxl"),
+    *("sana", "sdxl", "ltx", "hunyuan-video", "cogview4"),
 )
 """Those that whole jobs are run on: others differ from one of them in one point, or have blocks
 that the image does not run through, which records do not hold yet (Z-Image, Lumina 2)."""

@@ -59,6 +59,11 @@ def standardized(pipeline: Any, pixels: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+def scaled_frame(pipeline: Any, pixels: Tensor) -> Tensor:
+    encoded = pipeline.vae.encode(pixels.unsqueeze(2)).latent_dist.mode()
+    return encoded.squeeze(2) * pipeline.vae.config.scaling_factor
+
+
 def deep(pipeline: Any, pixels: Tensor) -> Tensor:
     return pipeline.vae.encode(pixels).latent * 0.41407
 
@@ -74,6 +79,11 @@ def batch_normed(pipeline: Any, pixels: Tensor) -> Tensor:
 def tokens(latents: Tensor) -> Tensor:
     """Two by two latents as one token's channels, row after row."""
     return pixel_unshuffle(latents, 2).flatten(2).transpose(1, 2)
+
+
+def flat(latents: Tensor) -> Tensor:
+    """Every latent a token."""
+    return latents.flatten(2).transpose(1, 2)
 
 
 def thousandths(t: float) -> float:
@@ -97,7 +107,11 @@ def negative(output: Tensor) -> Tensor:
 
 
 LINEAR = DDPMScheduler(beta_schedule="linear", beta_start=0.0001, beta_end=0.02)
-SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+SCALED: dict[str, Any] = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+}
 FLUX2 = Intended(batch_normed, handed=tokens)
 FLUX_VAE = scaled(0.3611, 0.1159)
 WAN = Intended(standardized, handed=frame, timestep=thousandths)
@@ -123,4 +137,7 @@ INTENDED: dict[str, Intended] = {
     "sd1.5": Intended(scaled(0.18215), DDPMScheduler(**SCALED), timestep=whole),
     "z-image": Intended(FLUX_VAE, handed=frame, timestep=backwards, predicted=negative),
     "lumina2": Intended(FLUX_VAE, timestep=backwards, predicted=negative),
+    "ltx": Intended(standardized, handed=flat, timestep=thousandths),
+    "hunyuan-video": Intended(scaled_frame, handed=frame, timestep=thousandths),
+    "cogview4": Intended(scaled(0.9), timestep=thousandths),
 }

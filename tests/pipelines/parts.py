@@ -17,7 +17,7 @@ from transformers import (
 from tests.tiny_pipelines import CHARACTERS, numbered
 
 TEXT_WIDTH = 32
-HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
+HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
 AXES = (4, 6, 6)
 CHANNELS = 4  # of latents
 CHAT = (
@@ -25,7 +25,7 @@ CHAT = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-LAYERS = {
+LAYERS: dict[str, Any] = {
     "hidden_size": TEXT_WIDTH,
     "intermediate_size": 2 * TEXT_WIDTH,
     "num_hidden_layers": 2,

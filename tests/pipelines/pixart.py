@@ -1,5 +1,7 @@
 """PixArt: epsilon prediction by a schedule of noise, the variance learned beside it."""
 
+from typing import Any
+
 from diffusers import (
     DPMSolverMultistepScheduler,
     PixArtAlphaPipeline,
@@ -21,7 +23,7 @@ def alpha() -> PixArtAlphaPipeline:
     return PixArtAlphaPipeline(**parts())
 
 
-def parts() -> dict[str, object]:
+def parts() -> dict[str, Any]:
     tokenizer = t5_tokenizer(max_length=300)
     return {
         "tokenizer": tokenizer,

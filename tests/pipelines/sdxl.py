@@ -39,7 +39,7 @@ def sdxl(**schedule: Any) -> StableDiffusionXLPipeline:
         unet=UNet2DConditionModel(
             **UNET,
             cross_attention_dim=2 * CLIP_WIDTH,
-            transformer_layers_per_block=(1, 2),
+            transformer_layers_per_block=(1, 2),  # pyright: ignore[reportArgumentType]
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,

@@ -129,4 +129,6 @@ def _text_parts(pipeline: Any, call: PipelineCall, tokens: int) -> list[TextPart
         ]
         for names in call.tokenizers
     ]
-    return text_parts(tokenizers, pipeline.tokenizer_max_length, tokens)
+    # only a text of several parts has one of CLIP's length
+    clip_tokens = getattr(pipeline, "tokenizer_max_length", 0)
+    return text_parts(tokenizers, clip_tokens, tokens)

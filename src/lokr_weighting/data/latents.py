@@ -46,6 +46,20 @@ def one_frame(pipeline: Any, pixels: Tensor) -> Tensor:
     return _standardized(mode_of(vae.encode(pixels[:, :, None]))[:, :, 0], vae.config)
 
 
+def one_frame_scaled(pipeline: Any, pixels: Tensor) -> Tensor:
+    """A video of one frame, scaled."""
+    vae = pipeline.vae
+    return mode_of(vae.encode(pixels[:, :, None]))[:, :, 0] * vae.config.scaling_factor
+
+
+def one_frame_by_buffers(pipeline: Any, pixels: Tensor) -> Tensor:
+    """LTX's: a video of one frame, each channel's mean and deviation kept beside the weights."""
+    vae = pipeline.vae
+    encoded = mode_of(vae.encode(pixels[:, :, None]))
+    own = vae.latents_mean, vae.latents_std, vae.config.scaling_factor
+    return pipeline._normalize_latents(encoded, *own)[:, :, 0]
+
+
 def by_batch_norm(pipeline: Any, pixels: Tensor) -> Tensor:
     """FLUX.2's: patches of two by two normalised by the VAE's running statistics."""
     return pipeline._unpatchify_latents(pipeline._encode_vae_image(pixels, generator=None))
@@ -63,5 +77,7 @@ LATENTS: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
     "scaled": scaled,
     "scaled in full": scaled_in_full,
     "one frame": one_frame,
+    "one frame scaled": one_frame_scaled,
+    "one frame by buffers": one_frame_by_buffers,
     "by batch norm": by_batch_norm,
 }

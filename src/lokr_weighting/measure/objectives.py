@@ -76,7 +76,8 @@ class NoiseSchedule:
             says = f"no {', '.join(missing)}" if missing else f"{config['prediction_type']!r}"
             raise LokrWeightingError(
                 f"{type(scheduler).__name__}: {says} in its configuration: how this model is "
-                "noised is not known here; measure it with a loop of your own, lokr_weighting.calibrate"
+                "noised is not known here; measure it with a loop of your own and "
+                "lokr_weighting.calibrate"
             )
         # of a sampler's settings only those of the schedule count
         own = inspect.signature(DDPMScheduler.__init__).parameters

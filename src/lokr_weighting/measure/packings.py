@@ -40,6 +40,11 @@ def _frame(_pipeline: Any, latents: Tensor) -> Tensor:
     return latents[:, :, None]
 
 
+def _frame_tokens(pipeline: Any, latents: Tensor) -> Tensor:
+    sides = pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
+    return pipeline._pack_latents(latents[:, :, None], *sides)
+
+
 PACKINGS: Mapping[str, Packing] = {
     # (batch, channels, height, width)
     "image": Packing(_same, _same),
@@ -47,6 +52,8 @@ PACKINGS: Mapping[str, Packing] = {
     "patches": Packing(_patches, _patches),
     # patches as channels; the pipeline makes tokens of them
     "patches of an image": Packing(_flux2_image, _flux2_tokens),
+    # LTX's, (batch, height * width, channels)
+    "tokens of one frame": Packing(_frame_tokens, _frame_tokens),
     # (batch, channels, 1, height, width)
     "one frame": Packing(_frame, _frame),
 }

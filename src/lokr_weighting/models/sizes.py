@@ -5,22 +5,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 
-from lokr_weighting.files import read_json, read_model
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_model
 
 ACROSS = 128  # latents of a model whose configuration does not say: 1024 pixels at a factor of 8
 Levels = Annotated[list[Any], Field(min_length=1, max_length=8)]
 Side = Annotated[int, Field(ge=1, le=128)]
 
-SCALES: Mapping[str, tuple[Any, Callable[[Any], int]]] = {
-    "scale_factor_spatial": (Side, int),
-    "encoder_block_out_channels": (Levels, lambda levels: 2 ** (len(levels) - 1)),
-    "block_out_channels": (Levels, lambda levels: 2 ** (len(levels) - 1)),
-    "temperal_downsample": (Levels, lambda levels: 2 ** len(levels)),
+
+class _Vae(BaseModel):
+    """Of a VAE's configuration; other keys are diffusers', and so is "temperal"."""
+
+    scale_factor_spatial: Side | None = None
+    spatial_compression_ratio: Side | None = None
+    spatio_temporal_scaling: Levels | None = None
+    encoder_block_out_channels: Levels | None = None
+    block_out_channels: Levels | None = None
+    temperal_downsample: Levels | None = None
+    patch_size: Side | None = None
+
+
+SCALES: Mapping[str, Callable[[_Vae, Any], int]] = {
+    "scale_factor_spatial": lambda _, side: side,
+    "spatial_compression_ratio": lambda _, side: side,
+    "spatio_temporal_scaling": lambda vae, levels: (vae.patch_size or 1) * 2 ** sum(levels),
+    "encoder_block_out_channels": lambda _, levels: 2 ** (len(levels) - 1),
+    "block_out_channels": lambda _, levels: 2 ** (len(levels) - 1),
+    "temperal_downsample": lambda _, levels: 2 ** len(levels),
 }
-"""What VAEs say of their scale, the first that is there: its type, and pixels on a latent's side.
-(Diffusers writes "temperal".)"""
+"""Pixels on a latent's side, by the first of these keys that a VAE's configuration has."""
 USUAL = "block_out_channels"
 
 
@@ -61,12 +76,14 @@ def read_sizes(
     Raises:
         LokrWeightingError: a configuration is missing or makes no sense; names file and key.
     """
-    vae = pipeline / "vae" / "config.json"
-    there = read_json(vae)
-    key = next((name for name in SCALES if there.get(name) is not None), USUAL)
-    kind, scale_of = SCALES[key]
-    fields: dict[str, Any] = {key: (kind, ...)}
-    scale = scale_of(getattr(read_model(vae, create_model("Vae", **fields)), key))
+    vae = read_model(pipeline / "vae" / "config.json", _Vae)
+    key = next((name for name in SCALES if getattr(vae, name) is not None), None)
+    if key is None:
+        raise LokrWeightingError(
+            f"{pipeline / 'vae' / 'config.json'}: key {USUAL!r} is missing, or another that tells "
+            f"its scale: {', '.join(name for name in SCALES if name != USUAL)}"
+        )
+    scale = SCALES[key](vae, getattr(vae, key))
     across = read_model(pipeline / model / "config.json", _Model).sample_size
     default = otherwise or ACROSS * scale
     return Sizes(default if across is None else across * scale, patch * scale)
