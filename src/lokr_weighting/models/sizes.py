@@ -24,19 +24,24 @@ class _Vae(BaseModel):
     encoder_block_out_channels: Levels | None = None
     block_out_channels: Levels | None = None
     temperal_downsample: Levels | None = None
-    patch_size: Side | None = None
+    patch_size: Any = None  # of LTX a number, of others several
 
 
 SCALES: Mapping[str, Callable[[_Vae, Any], int]] = {
     "scale_factor_spatial": lambda _, side: side,
     "spatial_compression_ratio": lambda _, side: side,
-    "spatio_temporal_scaling": lambda vae, levels: (vae.patch_size or 1) * 2 ** sum(levels),
+    "spatio_temporal_scaling": lambda vae, levels: _ltx_patch(vae) * 2 ** sum(levels),
     "encoder_block_out_channels": lambda _, levels: 2 ** (len(levels) - 1),
     "block_out_channels": lambda _, levels: 2 ** (len(levels) - 1),
     "temperal_downsample": lambda _, levels: 2 ** len(levels),
 }
 """Pixels on a latent's side, by the first of these keys that a VAE's configuration has."""
 USUAL = "block_out_channels"
+
+
+def _ltx_patch(vae: _Vae) -> int:
+    # diffusers' default, where it is left out
+    return vae.patch_size if isinstance(vae.patch_size, int) else 4
 
 
 class _Model(BaseModel):
