@@ -10,10 +10,9 @@ import torch
 from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
 from lokr_weighting.data.images import crop_size
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.denoiser import denoiser_name
-from lokr_weighting.models.identity import INDEX, pipeline_fingerprint, weights_fingerprint
+from lokr_weighting.models.identity import pipeline_fingerprint, read_index, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
 from lokr_weighting.models.sizes import read_sizes
@@ -79,7 +78,7 @@ class Job:
         """
         self.dtype_on(device)
         pipeline = pipeline_folder(self.model, self.revision)
-        index = read_json(pipeline / INDEX)
+        index = read_index(pipeline)
         call, model = pipeline_call(index["_class_name"]), denoiser_name(index)
         sizes = read_sizes(pipeline, model, patch=call.patch, otherwise=call.resolution)
         resolution = sizes.resolution if self.resolution is None else self.resolution

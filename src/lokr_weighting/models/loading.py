@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
+from lokr_weighting.files import shortened
 from lokr_weighting.models.denoiser import DENOISERS, denoiser_name
-from lokr_weighting.models.identity import INDEX
+from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
+from lokr_weighting.models.limits import few_modules
 from lokr_weighting.models.table import pipeline_call
 
 Offload = Literal["none", "group", "sequential"]
@@ -43,13 +44,13 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
         raise LokrWeightingError(
             f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    index = read_json(folder / INDEX)
-    name = index.get("_class_name")
-    if not isinstance(name, str):
-        raise LokrWeightingError(
-            f"{folder / INDEX}: _class_name = {str(name)[:60]!r}: the pipeline's class is wanted"
-        )
-    for key, reason in pipeline_call(name).refused.items():
+    index = read_index(folder)
+    name = index["_class_name"]
+    try:
+        refused = pipeline_call(name).refused
+    except LokrWeightingError as error:
+        raise LokrWeightingError(f"{folder / INDEX}: _class_name: {error}") from None
+    for key, reason in refused.items():
         if index.get(key) not in (None, [None, None]):
             raise LokrWeightingError(f"{model}: this {name} has {key}: {reason}")
     for part in (denoiser_name(index), "vae"):
@@ -108,9 +109,10 @@ def load_unchanged(
     }
     try:
         if quantization is not None:
-            name = denoiser_name(read_json(pipeline / INDEX))
+            name = denoiser_name(read_index(pipeline))
             options["quantization_config"] = _quantization_config(quantization, name)
-        loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+        with few_modules(str(pipeline)):
+            loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
     # a damaged folder makes the libraries raise nearly anything
@@ -127,14 +129,19 @@ def _quantization_config(quantization: dict[str, Any], model: str) -> Any:
     from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     backend = quantization.get("backend")
-    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+    if not isinstance(backend, str) or backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
-        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+        raise LokrWeightingError(
+            f"quantization: backend = {shortened(repr(backend))}: use one of {known}"
+        )
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
     try:
         config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
-        raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
+    # each of these classes checks in its own way
+    except Exception as error:
+        raise LokrWeightingError(
+            f"quantization: {backend} refuses this: {shortened(str(error), 300)}"
+        ) from None
     return PipelineQuantizationConfig(quant_mapping={model: config})
 
 
