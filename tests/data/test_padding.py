@@ -57,10 +57,10 @@ def test_flux_and_auraflow_have_one_part(kind: str, tokenizer: str, pipelines: P
     assert own.real[CAPTION].shape[1] == length
 
 
-def test_a_pipeline_whose_text_has_one_length_cannot_be_given_another() -> None:
-    class Pipeline:
-        def encode_prompt(self, prompt: str) -> None: ...
-
-    encoder = Encoder(Pipeline(), torch.device("cpu"), text_tokens=8)
-    with pytest.raises(LokrWeightingError, match="Pipeline does not say how long its text is"):
-        encoder._length()
+def test_a_pipeline_whose_text_has_one_length_cannot_be_given_another(
+    pipelines: Pipelines,
+) -> None:
+    own = encoder(pipelines, "sdxl")
+    own.text_tokens = 8
+    with pytest.raises(LokrWeightingError, match="XLPipeline does not say how long its text is"):
+        own.encode_caption(CAPTION)
