@@ -68,15 +68,30 @@ def random_gains(model: Skeleton, seed: int = 0) -> Gains:
 @pytest.fixture(scope="session")
 def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Tiny random pipelines, each built once."""
-    from tests import tiny_pipelines  # imports diffusers, which not every test needs
+    # import diffusers, which not every test needs
+    from tests import tiny_pipelines
+    from tests.pipelines import build as further
 
     root = tmp_path_factory.mktemp("pipelines")
 
     def folder(kind: str) -> Path:
         path = root / kind
-        return path if path.exists() else tiny_pipelines.build(kind, path)
+        room = tiny_pipelines if kind in tiny_pipelines.KINDS else further
+        return path if path.exists() else room.build(kind, path)
 
     return folder
+
+
+@pytest.fixture
+def unet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the tiny UNet's blocks."""
+    from lokr_weighting import BlockList, Family, Streams
+    from lokr_weighting.models import table
+
+    alone = Streams(text_in=None, image_out=None, text_out=None)
+    paths = ("down_blocks.1.attentions.0", "mid_block.attentions.0", "up_blocks.0.attentions.0")
+    lists = tuple(BlockList(f"{path}.transformer_blocks", ("ff*",), alone) for path in paths)
+    monkeypatch.setattr(table, "REGISTERED", [Family("unet", ("UNet2DConditionModel",), lists)])
 
 
 @pytest.fixture(scope="session")

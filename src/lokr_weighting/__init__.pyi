@@ -13,7 +13,9 @@ from .models.blocks import Block as Block
 from .models.family import BlockList as BlockList
 from .models.family import Family as Family
 from .models.family import Streams as Streams
+from .models.pipeline_call import PipelineCall as PipelineCall
 from .models.table import register_family as register_family
+from .models.table import register_pipeline_call as register_pipeline_call
 from .plan.make import make_plan as make_plan
 from .plan.plan import Plan as Plan
 from .plan.plan import read_plan as read_plan

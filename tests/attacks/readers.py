@@ -159,7 +159,7 @@ def _read_checkpoint(file: Path) -> Any:
 def _use_quantization(arguments: dict[str, Any]) -> None:
     from lokr_weighting.models.loading import _quantization_config
 
-    _quantization_config(arguments)
+    _quantization_config(arguments, "transformer")
 
 
 def _read_captions(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,10 @@ def test_every_split_of_every_linear_is_that_of_a_float64_reference(
     drawn = [source.draw(prepared.job.seed, index, 10) for index in range(40)]
     encoder = source.encoder
     encoder.latents = {key: value.double() for key, value in encoder.latents.items()}
+    texts: Any = encoder.embeddings
     encoder.embeddings = {
         caption: {name: value.double() for name, value in values.items()}
-        for caption, values in encoder.embeddings.items()
+        for caption, values in texts.items()
     }
     pipeline.transformer.double()
     forward = BatchedForward(pipeline, CPU)

@@ -62,6 +62,12 @@ def test_a_component_that_the_index_leaves_out_does_not_count(model: Path) -> No
     assert pipeline_fingerprint(model) == before
 
 
+def test_a_schedule_of_the_models_own_counts(model: Path) -> None:
+    before = pipeline_fingerprint(model, scheduled=True)
+    (model / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert pipeline_fingerprint(model, scheduled=True) != before
+
+
 def test_a_component_of_one_of_diffusers_own_pipelines_is_known(model: Path) -> None:
     index = model / "model_index.json"
     data = json.loads(index.read_text())

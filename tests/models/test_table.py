@@ -4,7 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from lokr_weighting import LokrWeightingError, register_family
+from lokr_weighting import (
+    LokrWeightingError,
+    PipelineCall,
+    register_family,
+    register_pipeline_call,
+)
 from lokr_weighting.files import checked
 from lokr_weighting.models import table
 from lokr_weighting.models.blocks import block_names
@@ -75,6 +80,18 @@ def test_a_registered_family_goes_before_the_tables(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_pipeline_that_is_not_known_is_answered_with_those_that_are() -> None:
-    assert pipeline_call("FluxPipeline").packed
-    with pytest.raises(LokrWeightingError, match=r"\(AuraFlowPipeline, FluxPipeline, Stable"):
-        pipeline_call("WanPipeline")
+    assert pipeline_call("FluxPipeline").packing == "patches"
+    with pytest.raises(
+        LokrWeightingError, match=r"\(AuraFlowPipeline, ChromaPipeline, .*register_"
+    ):
+        pipeline_call("OtherPipeline")
+
+
+def test_a_registered_pipeline_call_goes_before_the_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table, "REGISTERED_CALLS", {})
+    mine = PipelineCall(("prompt_embeds",))
+    for name in ("OtherPipeline", "FluxPipeline"):
+        register_pipeline_call(name, mine)
+        assert pipeline_call(name) is mine

@@ -261,5 +261,6 @@ def test_a_convolutions_gain_is_that_of_its_kernels_columns(split: Split) -> Non
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(16, 6, 3, 3, generator=generator).double() for _ in range(2))
     flat = Split(split.out_l, split.out_k, split.in_m, split.in_n * 9)
-    expected = reference_gain(*(x.reshape(16, 54).numpy() for x in (one, other)), flat)
+    columns = [each.reshape(16, 54).numpy() for each in (one, other)]
+    expected = reference_gain(columns[0], columns[1], flat)
     assert gain(one, other, split) == pytest.approx(expected)

@@ -23,6 +23,7 @@ from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.job import PreparedJob
 from lokr_weighting.measure.runner import drawn
 from lokr_weighting.models.blocks import BlockLinear, block_linears
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import evaluating, place
 from lokr_weighting.plan.splits import Split, factor_ranges
 from lokr_weighting.records.gains import Gains
@@ -96,7 +97,7 @@ def gains_of_job(
     state: "PartialState",
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Gains:
-    """Measure the gains of a job's model on its first samples, with the flow-matching loss.
+    """Measure the gains of a job's model on its first samples, with its own loss.
 
     Args:
         prepared: the job.
@@ -113,7 +114,7 @@ def gains_of_job(
     own = range(state.process_index, samples, state.num_processes)
     source, by_number = drawn(prepared, own)
     pipeline = source.encoder.pipeline
-    transformer = pipeline.transformer
+    transformer: Any = denoiser(pipeline)
     place(transformer, prepared.device, "none")
     if prepared.device.type == "cuda":
         transformer.enable_gradient_checkpointing()

@@ -1,7 +1,7 @@
-"""What is known of a family of models: its classes, blocks and streams, pipelines, checkpoints."""
+"""What is known of a family of models: its classes, blocks and streams, checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from lokr_weighting.errors import LokrWeightingError
@@ -110,29 +110,6 @@ class Family:
     def holds(self, class_name: str, library: str) -> bool:
         """Whether a class of that name and package is of this family."""
         return class_name in self.classes and self.library in (None, library)
-
-
-@dataclass(frozen=True)
-class PipelineCall:
-    """How one class of pipelines encodes a caption and is called without guidance.
-
-    Attributes:
-        encode: arguments of `encode_prompt` beside the prompt.
-        returned: the call's argument that each returned value is handed to; None: not needed.
-        call: further arguments of the call.
-        mask: the returned argument that marks real tokens, where there is one.
-        tokenizers: where there is none: the tokenizers of each part of the text, in its order.
-        packed: whether latents are handed over in 2x2 patches.
-    """
-
-    __pydantic_config__: ClassVar = NOTHING_UNKNOWN
-
-    encode: Mapping[str, Any]
-    returned: tuple[str | None, ...]
-    call: Mapping[str, Any] = field(default_factory=dict)
-    mask: str | None = None
-    tokenizers: tuple[tuple[str, ...], ...] = ()
-    packed: bool = False
 
 
 @dataclass(frozen=True)

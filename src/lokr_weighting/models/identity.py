@@ -12,8 +12,8 @@ from lokr_weighting.files import read_json
 from lokr_weighting.parsing import shortened
 
 INDEX = "model_index.json"
-REPLACED = ("scheduler",)
-"""Components that are not used as they are."""
+SCHEDULER = "scheduler"
+"""The component that is not used as it is, where the model needs no schedule of its own."""
 LIBRARIES = ("diffusers", "transformers")
 """Where the classes of components may come from."""
 COMPONENT = re.compile(r"\w+")
@@ -22,23 +22,22 @@ SAMPLED_BYTES, SAMPLED_PLACES = 4096, 64
 MANY = 1 << 30  # bytes that take long enough to read for a word
 
 
-def weights_fingerprint(pipeline: Path) -> str:
-    """A short fingerprint of the transformer's files: sizes, and bytes from all over each.
+def weights_fingerprint(model: Path) -> str:
+    """A short fingerprint of a model's files: sizes, and bytes from all over each.
 
     Calibrations of earlier versions know the model by this alone.
 
     Args:
-        pipeline: the pipeline's folder.
+        model: the transformer's or UNet's folder in its pipeline's.
     """
     return short_digest(
-        part
-        for file in sorted((pipeline / "transformer").iterdir())
-        if file.is_file()
-        for part in _sampled(file)
+        part for file in sorted(model.iterdir()) if file.is_file() for part in _sampled(file)
     )
 
 
-def pipeline_fingerprint(pipeline: Path, say: Callable[[str], None] = lambda _: None) -> str:
+def pipeline_fingerprint(
+    pipeline: Path, say: Callable[[str], None] = lambda _: None, *, scheduled: bool = False
+) -> str:
     """A short fingerprint of every file of the pipeline that decides a record, whole.
 
     Of the transformer, VAE, text encoders and tokenizers it is all files; of a file that was read
@@ -47,12 +46,13 @@ def pipeline_fingerprint(pipeline: Path, say: Callable[[str], None] = lambda _: 
     Args:
         pipeline: the pipeline's folder.
         say: called with what a user should know where much is to be read.
+        scheduled: whether the scheduler's configuration decides a record too.
 
     Raises:
         LokrWeightingError: a file cannot be read.
     """
     try:
-        files = _files(pipeline)
+        files = _files(pipeline, scheduled)
         if (size := unread_bytes(files)) > MANY:
             say(f"reading the model's {size / 1e9:,.0f} GB once, to know it again")
         digests = file_digests(files)
@@ -102,12 +102,13 @@ def _is_library(name: Any) -> bool:
     return (resources.files("diffusers") / "pipelines" / name).is_dir()
 
 
-def _files(pipeline: Path) -> list[Path]:
+def _files(pipeline: Path, scheduled: bool) -> list[Path]:
     """The index, and the files of every component that it names and that is used."""
     components = [
         name
         for name, value in sorted(read_index(pipeline).items())
-        if isinstance(value, list) and value[0] is not None and name not in REPLACED
+        if isinstance(value, list) and value[0] is not None
+        if scheduled or name != SCHEDULER
     ]
     files = [pipeline / INDEX]
     for name in components:

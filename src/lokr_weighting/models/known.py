@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.models.denoiser import DENOISERS
 from lokr_weighting.models.limits import check_sides, few_modules
 from lokr_weighting.models.skeleton import Skeleton, parse_skeleton, skeleton_of
 from lokr_weighting.models.table import checkpoints
@@ -39,7 +40,8 @@ def load_config(model: str) -> dict[str, Any]:
         return dict(checkpoints()[name].config)
     local = shipped_pipeline(model) or Path(model)
     if local.exists():
-        for file in (local / "transformer" / "config.json", local / "config.json", local):
+        parts = [local / name / "config.json" for name in DENOISERS]
+        for file in (*parts, local / "config.json", local):
             if file.is_file():
                 return _checked(read_json(file), str(file))
         raise LokrWeightingError(

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked
-from lokr_weighting.models.family import BlockList, Checkpoint, Family, PipelineCall, Streams
+from lokr_weighting.models.family import BlockList, Checkpoint, Family, Streams
+from lokr_weighting.models.pipeline_call import PipelineCall
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 REGISTERED: list[Family] = []
 """Families that users added, the latest first."""
+REGISTERED_CALLS: dict[str, PipelineCall] = {}
+"""Pipelines that users added, by their class."""
 
 
 class SimpleTuner(BaseModel):
@@ -141,6 +144,16 @@ def family_of(model: "nn.Module | Skeleton") -> Family:
     )
 
 
+def register_pipeline_call(pipeline_class: str, call: PipelineCall) -> None:
+    """Say how a class of pipelines is called; it goes before the table's.
+
+    Args:
+        pipeline_class: the class's name, as in `model_index.json`.
+        call: how it encodes, and runs its model once.
+    """
+    REGISTERED_CALLS[pipeline_class] = call
+
+
 def pipeline_call(pipeline_class: str) -> PipelineCall:
     """How a class of pipelines is called.
 
@@ -148,10 +161,13 @@ def pipeline_call(pipeline_class: str) -> PipelineCall:
         LokrWeightingError: no family names it; says which can be called.
     """
     calls = {name: call for file in family_files() for name, call in file.pipelines.items()}
+    calls |= REGISTERED_CALLS
     if pipeline_class not in calls:
         raise LokrWeightingError(
             f"{pipeline_class} is not among the pipelines that can be run here "
-            f"({', '.join(calls)}); with a loop of your own use lokr_weighting.calibrate"
+            f"({', '.join(sorted(calls))}); say how it is called with "
+            "lokr_weighting.register_pipeline_call, or use a loop of your own with "
+            "lokr_weighting.calibrate"
         )
     return calls[pipeline_class]
 
