@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.models.denoiser import DENOISERS
 from lokr_weighting.models.skeleton import Skeleton, parse_skeleton, skeleton_of
 from lokr_weighting.models.table import checkpoints
 
@@ -37,12 +38,13 @@ def load_config(model: str) -> dict[str, Any]:
         return dict(checkpoints()[name].config)
     local = shipped_pipeline(model) or Path(model)
     if local.exists():
-        for file in (local / "transformer" / "config.json", local / "config.json", local):
+        parts = [local / name / "config.json" for name in DENOISERS]
+        for file in (*parts, local / "config.json", local):
             if file.is_file():
                 return _checked(read_json(file), str(file))
         raise LokrWeightingError(
-            f"{model}: no transformer/config.json and no config.json in this folder; "
-            "a diffusers pipeline or transformer folder is wanted"
+            f"{model}: no transformer/config.json, unet/config.json or config.json in this folder; "
+            "a diffusers pipeline, transformer or UNet folder is wanted"
         )
     return _from_hub(model)
 
@@ -107,7 +109,6 @@ def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _from_hub(model: str) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     known = ", ".join(checkpoints())
@@ -115,7 +116,7 @@ def _from_hub(model: str) -> dict[str, Any]:
     if model.count("/") != 1:
         raise LokrWeightingError(f"{model!r}: there is no such folder or architecture; {wanted}")
     try:
-        file = hf_hub_download(model, "config.json", subfolder="transformer")
+        file = _first_there(model)
     except HFValidationError:
         raise LokrWeightingError(f"{model!r}: there is no such folder; {wanted}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -125,3 +126,17 @@ def _from_hub(model: str) -> dict[str, Any]:
             f"{wanted}"
         ) from None
     return _checked(read_json(Path(file)), f"{model} (hub)")
+
+
+def _first_there(model: str) -> str:
+    """The configuration's file, from the hub's folder of a transformer or a UNet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    *others, last = DENOISERS
+    for folder in others:
+        try:
+            return hf_hub_download(model, "config.json", subfolder=folder)
+        except EntryNotFoundError:
+            continue
+    return hf_hub_download(model, "config.json", subfolder=last)
