@@ -1,12 +1,13 @@
 """A model's blocks, and the Linears and convolutions in them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.family import BlockList, Streams
-from lokr_weighting.models.skeleton import Skeleton, skeleton_of
+from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 from lokr_weighting.models.table import family_of
 
 if TYPE_CHECKING:
@@ -60,11 +61,42 @@ class BlockLinear:
         return self.out_features, self.in_features, *self.kernel
 
 
+def lists_of(model: "nn.Module | Skeleton") -> list[BlockList]:
+    """The block lists that a model has, each by its own path, in the order they run.
+
+    Raises:
+        LokrWeightingError: a list that its family's row names is not there, or the model has none.
+    """
+    family, names = family_of(model), [name for name, _ in model.named_modules()]
+    found: list[BlockList] = []
+    for blocks in family.lists:
+        own = [name for name in names if _matches(name, blocks.path)]
+        if not own and "*" not in blocks.path:
+            raise LokrWeightingError(
+                f"{class_of(model)[0]} has no {blocks.path!r}, which the row of its family "
+                f"{family.name!r} names as a list of blocks; correct the row"
+            )
+        found += [replace(blocks, path=name) for name in own]
+    if not found:
+        paths = ", ".join(blocks.path for blocks in family.lists)
+        raise LokrWeightingError(
+            f"this {class_of(model)[0]} has no blocks that can be measured: nothing in it is "
+            f"called {paths}"
+        )
+    return found
+
+
+def _matches(name: str, path: str) -> bool:
+    """Whether a module's name is that path, where `*` is any one part of it."""
+    parts, wanted = name.split("."), path.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
 def blocks_of(model: "nn.Module") -> list[Block]:
     """The blocks in the order they run: the order of a heatmap's columns."""
     return [
         Block(f"{blocks.path}.{index}", module, blocks.streams)
-        for blocks in family_of(model).lists
+        for blocks in lists_of(model)
         for index, module in enumerate(model.get_submodule(blocks.path).children())
     ]
 
@@ -100,7 +132,7 @@ def block_linears(model: "nn.Module | Skeleton") -> list[BlockLinear]:
 def _blocks_in(model: Skeleton) -> Iterator[tuple[BlockList, str, Skeleton]]:
     """Every block with its list and its full name."""
     modules = dict(model.named_modules())
-    for blocks in family_of(model).lists:
+    for blocks in lists_of(model):
         for index, block in enumerate(modules[blocks.path].children.values()):
             yield blocks, f"{blocks.path}.{index}", block
 

@@ -62,7 +62,9 @@ class BlockList:
     """One module list of blocks.
 
     Attributes:
-        path: the list's name in the model, e.g. "transformer_blocks".
+        path: the list's name in the model, e.g. "transformer_blocks". A `*` stands for any one part
+            between dots: every list that matches counts under its own name, in the model's order,
+            and there may be none.
         base: patterns of names inside a block, most specific first: the feed-forward and
             modulation Linears, which get the block's factor itself.
         streams: where the streams enter and leave its blocks; by default both apart, the text

@@ -45,8 +45,8 @@ def load_config(model: str) -> dict[str, Any]:
             if file.is_file():
                 return _checked(read_json(file), str(file))
         raise LokrWeightingError(
-            f"{model}: no transformer/config.json and no config.json in this folder; "
-            "a diffusers pipeline or transformer folder is wanted"
+            f"{model}: no transformer/config.json, unet/config.json or config.json in this folder; "
+            "a diffusers pipeline, transformer or UNet folder is wanted"
         )
     return _from_hub(model)
 
@@ -123,7 +123,6 @@ def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _from_hub(model: str) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     known = ", ".join(checkpoints())
@@ -131,7 +130,7 @@ def _from_hub(model: str) -> dict[str, Any]:
     if model.count("/") != 1:
         raise LokrWeightingError(f"{model!r}: there is no such folder or architecture; {wanted}")
     try:
-        file = hf_hub_download(model, "config.json", subfolder="transformer")
+        file = _first_there(model)
     except HFValidationError:
         raise LokrWeightingError(f"{model!r}: there is no such folder; {wanted}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -141,3 +140,17 @@ def _from_hub(model: str) -> dict[str, Any]:
             f"{wanted}"
         ) from None
     return _checked(read_json(Path(file)), f"{model} (hub)")
+
+
+def _first_there(model: str) -> str:
+    """The configuration's file, from the hub's folder of a transformer or a UNet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    *others, last = DENOISERS
+    for folder in others:
+        try:
+            return hf_hub_download(model, "config.json", subfolder=folder)
+        except EntryNotFoundError:
+            continue
+    return hf_hub_download(model, "config.json", subfolder=last)

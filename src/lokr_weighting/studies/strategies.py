@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.arguments import argument
+from lokr_weighting.models.blocks import lists_of
 from lokr_weighting.models.family import Streams
-from lokr_weighting.models.table import family_of
 
 Kind = Literal["skip", "repeat", "reverse", "parallel", "replace"]
 
@@ -55,7 +55,7 @@ def executed(model: nn.Module, strategy: Strategy) -> Iterator[None]:
     Raises:
         LokrWeightingError: the model has no such blocks.
     """
-    streams = {blocks.path: blocks.streams for blocks in family_of(model).lists}
+    streams = {blocks.path: blocks.streams for blocks in lists_of(model)}
     if strategy.path not in streams:
         raise LokrWeightingError(
             f"{strategy.label}: {type(model).__name__} has no {strategy.path}, only "
