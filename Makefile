@@ -63,7 +63,7 @@ $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
 # The lowest version of every dependency that pyproject.toml allows, and that has a wheel for this
 # Python (LyCORIS's oldest has none). Torch alone is the one of constraints.txt, which is here
 # already: the lowest takes 3 GB more, and longer to fetch than the tests; try it with
-# `make lowest LOWEST_TORCH=2.6.0` when a bound is changed.
+# `make lowest LOWEST_TORCH=2.7.0` when a bound is changed.
 .lowest/%/done: pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --python $(@D)/bin/python --resolution lowest-direct \

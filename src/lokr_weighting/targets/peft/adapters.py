@@ -111,8 +111,15 @@ def save_pretrained(model: nn.Module, folder: Path | str) -> None:
 
 def state_dicts(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Every weighted adapter's tensors; peft's own helper knows one adapter at a time."""
+    tensors = model.state_dict()
     return {
-        name: get_peft_model_state_dict(model, adapter_name=name) for name in adapter_names(model)
+        # peft before 0.19 would give every adapter's LoKr tensors to each
+        name: get_peft_model_state_dict(
+            model,
+            {key: tensor for key, tensor in tensors.items() if name in key.split(".")},
+            adapter_name=name,
+        )
+        for name in adapter_names(model)
     }
 
 
