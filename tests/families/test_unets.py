@@ -236,8 +236,12 @@ def test_blocks_of_several_widths_are_not_compared(models: dict[str, UNet2DCondi
 
 def test_lists_that_a_configuration_leaves_out_are_left_out() -> None:
     """Without a middle, and with nothing that attends to text."""
-    small = {"block_out_channels": (8, 16), "norm_num_groups": 4, "cross_attention_dim": 24}
-    kinds = {
+    small: dict[str, Any] = {
+        "block_out_channels": (8, 16),
+        "norm_num_groups": 4,
+        "cross_attention_dim": 24,
+    }
+    kinds: dict[str, Any] = {
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     }
