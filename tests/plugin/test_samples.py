@@ -13,3 +13,10 @@ def test_images_are_drawn_as_often_as_training_comes_to_them(rooms: dict[str, An
         numbers = [count for image, count in drawn.items() if image.startswith(name)]
         assert len(numbers) == images
         assert all(abs(number - expected) < 4 * expected**0.5 for number in numbers)
+
+
+def test_a_model_that_predicts_noise_is_noised_by_its_own_schedule(rooms: dict[str, Any]) -> None:
+    found = rooms["noised"]
+    # the whole timestep below, so that the record's bin is the one that was run
+    assert found["given"] == [int(found["timestep"] * 1000)]
+    assert found["off"] < 1e-6
