@@ -44,7 +44,7 @@ from tests.tiny_pipelines import (
 )
 
 TEXT_WIDTH = 32  # of the small language models; T5's is tiny_pipelines.WIDTH
-LANGUAGE = {
+LANGUAGE: dict[str, Any] = {
     "hidden_size": TEXT_WIDTH,
     "intermediate_size": 48,
     "num_hidden_layers": 3,
