@@ -82,6 +82,7 @@ def ablate(
                 device=run.device,
                 offload=run.offload,
                 on_progress=_bar(progress, "running"),
+                say=lambda text: progress.console.print(text, markup=False),
             )
             if not is_main():
                 return

@@ -9,7 +9,7 @@ import typer
 
 from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import INTERRUPTED
-from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import is_main
 
@@ -69,6 +69,8 @@ def compare(
     device: options.Device = None,
     quantization: options.Quantization = None,
     revision: options.Revision = None,
+    captions: options.Captions = None,
+    force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
     """Does a plan help on your images? Short trainings of several plans at one size, side by side.
@@ -84,8 +86,12 @@ def compare(
         dtype=dtype,
         revision=revision,
         quantization=quantization,
+        captions=captions,
     )
     check_folder(output)
+    advice = "holds files that are no comparison of lokr-weighting, so they may be your own"
+    own = Output(output, lambda: _is_comparison(output), advice)
+    check_outputs([own], [data, keep, quantization, ablation, options.file_of(recipe)], force)
     chosen = options.read_recipe(recipe, settings)
     from rich.progress import Progress
 
@@ -133,6 +139,7 @@ def compare(
                 on_progress=lambda done, known: progress.update(
                     task, description="training", completed=done, total=known
                 ),
+                say=lambda text: progress.console.print(text, markup=False),
             )
     except KeyboardInterrupt:
         done = len(list((output / RUNS).glob("*.json")))
@@ -154,6 +161,15 @@ def compare(
     for verdict in comparison.verdicts:
         out.print(verdict, markup=False)
     out.print(f"Wrote {output}: comparison.html, {RESULT}, plans, runs", markup=False)
+
+
+def _is_comparison(output: Path) -> bool:
+    """Whether a folder is a comparison, or one that was stopped before it began to train."""
+    from lokr_weighting.studies.compare import CALIBRATION, PLANS, SETUP
+
+    if json_with(output / SETUP, "setup", "job")():
+        return True
+    return {file.name for file in output.iterdir()} <= {CALIBRATION, PLANS}
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -91,7 +91,7 @@ def streams_figure(heatmaps: Heatmaps) -> Figure:
     axes = np.array(figure.subplots(3, len(columns), squeeze=False))
     for column, (stream, heatmap, blocks) in enumerate(columns):
         for row, (name, (values, norm)) in enumerate(scales(heatmap).items()):
-            _heatmap(figure, axes[row, column], values, norm, blocks)
+            draw_heatmap(figure, axes[row, column], values, norm, blocks)
             axes[row, column].set_title(f"{stream}, {name}")
     return figure
 
@@ -102,7 +102,7 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
     axes = np.array(figure.subplots(3, 1))
     blocks = np.flatnonzero(heatmaps.has_text).tolist()
     for ax, (name, (values, norm)) in zip(axes, combined(heatmaps).items(), strict=True):
-        _heatmap(figure, ax, values, norm, blocks)
+        draw_heatmap(figure, ax, values, norm, blocks)
         ax.set_title(f"both streams, {name}")
     return figure
 
@@ -168,7 +168,7 @@ def settling_figure(judged: Sequence[Settled]) -> Figure:
     return figure
 
 
-def _heatmap(
+def draw_heatmap(
     figure: Figure, ax: Axes, values: np.ndarray, norm: Normalize, blocks: Sequence[int]
 ) -> None:
     """One heatmap: blocks across, timestep bins upwards."""

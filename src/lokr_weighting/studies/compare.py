@@ -164,6 +164,7 @@ def compare_folder(
     checkpointing: bool = False,
     on_measuring: Progress = lambda *_: None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare plans on a folder of images; resumes what `output` holds.
 
@@ -180,6 +181,7 @@ def compare_folder(
         checkpointing: as for `Bench`.
         on_measuring: told how the measurement goes.
         on_progress: called with (steps done, steps in all that are known of) of this process.
+        say: called with what a user should know of the folders, in the main process.
 
     Raises:
         LokrWeightingError: the model, the data or the folder cannot be used, a plan is not known or
@@ -189,9 +191,12 @@ def compare_folder(
     check_names(setup.plans)
     state, where = joined(device)
     job = replace(job, text_tokens=setup.text_tokens)
-    prepared = job.prepare(setup.recipe.bins, where)
+    told = say if state.is_main_process else lambda _: None
+    prepared = job.prepare(setup.recipe.bins, where, told)
     trained, _ = parts_of(prepared.images, setup.held_out, job.seed)
-    kept = None if keep is None else find_images(keep)
+    kept = None if keep is None else find_images(keep, job.captions)
+    for text in kept.remarks if kept else ():
+        told(text)
     calibration, _ = calibrate_folder(
         prepared.on(trained),
         output / CALIBRATION,

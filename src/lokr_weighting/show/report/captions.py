@@ -17,9 +17,11 @@ from lokr_weighting.show.figures import (
     settling_figure,
     streams_figure,
 )
+from lokr_weighting.show.findings_figure import findings_figure
 from lokr_weighting.show.study_figures import ablation_figure, damage_figure, similarity_figure
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.damage import ranks_of_skipping
+from lokr_weighting.studies.findings import Finding
 from lokr_weighting.studies.similarity import Similarity
 
 
@@ -40,6 +42,7 @@ def pictures(
     judged: Sequence[Settled] = (),
     similarity: Similarity | None = None,
     ablation: Ablation | None = None,
+    findings: Sequence[Finding] = (),
 ) -> list[Picture]:
     """Every figure of a report, in its order."""
     drawn = [
@@ -74,6 +77,15 @@ def pictures(
             combined_figure(heatmaps),
         )
         drawn.insert(1, both)
+    if findings:
+        marked = Picture(
+            "findings",
+            "What stands out",
+            "The clipped heatmaps with what was found by rule: frames are islands, marks "
+            "over a block are of that block. The table below says how sure each is.",
+            findings_figure(heatmaps, findings),
+        )
+        drawn.append(marked)
     if len(judged) > 1:
         settling = Picture(
             "settling",
