@@ -35,7 +35,8 @@ class BlockLinear:
         base: whether it gets the block's factor itself.
         out_features: output width.
         in_features: input width.
-        stream: whose tokens pass through it, "image" or "text"; None where both do.
+        stream: whose tokens pass through it, "image" or "text"; None where both do. In a block of
+            one stream alone it is that one.
         added: trainable parameters that it gets beside its LoKr's two matrices.
     """
 
@@ -112,6 +113,6 @@ def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[Block
 
 def _stream(name: str, blocks: BlockList) -> Stream | None:
     """Whose tokens pass through the Linear of that name inside a block."""
-    if not blocks.text:
-        return None
+    if blocks.streams.alone or not blocks.text:
+        return blocks.streams.alone
     return "text" if any(fnmatchcase(name, pattern) for pattern in blocks.text) else "image"

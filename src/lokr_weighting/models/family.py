@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from lokr_weighting.errors import LokrWeightingError
+
 NOTHING_UNKNOWN = {"extra": "forbid"}
 """How pydantic reads these classes from a family's file."""
 
@@ -36,6 +38,24 @@ class Streams:
     joined: Literal["text first", "image first"] | None = None
     tokens_first: bool = False
 
+    def __post_init__(self) -> None:
+        if self.image_in is None and self.text_in is None:
+            raise LokrWeightingError(
+                "a block needs a stream: name the argument that holds its image tokens (image_in), "
+                "its text tokens (text_in) or both"
+            )
+        if self.joined and self.image_in is None:
+            raise LokrWeightingError(
+                f"joined is {self.joined!r}, so image_in must name the argument of both streams"
+            )
+
+    @property
+    def alone(self) -> Literal["image", "text"] | None:
+        """The one stream of a block that has no other; None where it has both."""
+        if self.image_in is None:
+            return "text"
+        return "image" if self.text_in is None and self.joined is None else None
+
 
 @dataclass(frozen=True)
 class BlockList:
@@ -48,7 +68,8 @@ class BlockList:
         streams: where the streams enter and leave its blocks; by default both apart, the text
             first in the output, as in SD3's, Flux's and AuraFlow's joint blocks.
         text: patterns of names inside a block: the Linears that only text tokens pass through;
-            others are the image's. Without any, both streams' tokens pass through all.
+            others are the image's. Without any, both streams' tokens pass through all, or in blocks
+            of one stream alone that stream's.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN

@@ -1,6 +1,7 @@
 """From a measurement to a plan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,8 @@ def make_plan(
 
     if gains is None and isinstance(measured, Calibration):
         gains = measured.gains
-    choice = _choice(heatmaps, recipe, inside, names, contributions, gains)
+    named = replace(heatmaps, blocks=tuple(names))
+    choice = _choice(named, recipe, inside, names, contributions, gains)
     if recipe.name == "gradient" and gains is not None:
         wanted = factors_by_gain(inside, gains, budget)
     else:
@@ -100,7 +102,7 @@ def make_plan(
         blocks=tuple(
             BlockPlan(
                 name=block,
-                image=float(image[i]),
+                image=_number(image, i),
                 image_error=_number(heatmaps.image_error, i),
                 text=_number(text, i),
                 text_error=_number(heatmaps.text_error, i),

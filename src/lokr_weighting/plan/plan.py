@@ -4,10 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import read_model, write_json
+from lokr_weighting.plan.alone import Alone, blocks_alone
 from lokr_weighting.plan.recipe import Reason, Recipe
 from lokr_weighting.plan.splits import Split
 
@@ -32,15 +34,15 @@ class Measurement(Part):
 class BlockPlan(Part):
     """One block: what was measured and what the recipe made of it.
 
-    `image` and `text` are mean distances over the timestep bins (text: null where the block hands
-    no text on); `critical` says by which streams' rule the block is critical, or "given".
-    `*_error` are standard errors, `kept` the share of resamples in which all of the block's splits
-    are the ones written here; null where the measurement's samples are not known. `factor` is null
-    where the recipe chooses for each Linear instead.
+    `image` and `text` are mean distances over the timestep bins (image: null where the block has
+    text alone; text: null where it hands no text on); `critical` says by which streams' rule the
+    block is critical, or "given". `*_error` are standard errors, `kept` the share of resamples in
+    which all of the block's splits are the ones written here; null where the measurement's samples
+    are not known. `factor` is null where the recipe chooses for each Linear instead.
     """
 
     name: str
-    image: Share
+    image: Share | None
     image_error: float | None = None
     text: Share | None
     text_error: float | None = None
@@ -111,6 +113,15 @@ class Plan(Part):
     def critical(self) -> tuple[int, ...]:
         """The critical blocks' indices."""
         return tuple(i for i, block in enumerate(self.blocks) if block.critical)
+
+    @property
+    def alone(self) -> Alone:
+        """Which blocks have one stream alone."""
+        image, text = (
+            np.array([getattr(block, stream) is not None for block in self.blocks])
+            for stream in ("image", "text")
+        )
+        return blocks_alone(image, text, [block.name for block in self.blocks])
 
     def parameters_of(self, *blocks: int) -> int:
         """Trainable parameters of these blocks together."""

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan.alone import blocks_alone
 from lokr_weighting.records.heatmaps import Heatmaps
 
 Percentile = Annotated[float, Field(gt=0, le=100)]
@@ -48,8 +49,9 @@ class Recipe(BaseModel):
     text_weight: Weight = 1 / 3
     """Weight of the text stream."""
     missing_text: Literal["predecessor", "image", "zero"] = "predecessor"
-    """What a block without a text distance gets: the contribution of the block before it, one
-    from its image distance alone, or one that counts the missing text as no change."""
+    """What a block without a text distance gets in a list where others have one: the contribution
+    of the block before it, one from its image distance alone, or one that counts the missing text
+    as no change. In a list of image alone, the image counts with the whole weight."""
     max_factor: Annotated[int, Field(ge=1)] = 12
     """The factor of the block that contributes least; the one that contributes most gets 1."""
     other_multiplier: Annotated[int, Field(ge=1)] = 2
@@ -92,29 +94,48 @@ class Recipe(BaseModel):
 def contributions(heatmaps: Heatmaps, recipe: Recipe) -> np.ndarray:
     """How much each block contributes, (blocks,), each in [0, 1].
 
-    Clip each stream at its own percentile, weight and add the streams, halve, average over the
-    timestep bins, and min-max normalise over the blocks.
+    Clip each stream at its own percentile over the blocks that have it, weight and add the streams,
+    halve, average over the timestep bins, and min-max normalise over the blocks. What a block of
+    one stream alone has counts with the whole weight (`blocks_alone`); of a stream that has no
+    weight it contributes 0, and the others are normalised without it.
 
     Raises:
-        LokrWeightingError: all blocks come out the same, so there is nothing to weight.
+        LokrWeightingError: all blocks come out the same, so there is nothing to weight, or only
+            streams without weight were measured.
     """
-    has_text = heatmaps.has_text
-    image = _clip(heatmaps.image, recipe.clip_percentile) * recipe.image_weight
-    text = np.zeros_like(image)
-    if has_text.any():
-        measured = heatmaps.text[:, has_text]
-        text[:, has_text] = _clip(measured, recipe.clip_percentile) * recipe.text_weight
-    if recipe.missing_text == "image" and recipe.image_weight:
-        whole = recipe.image_weight + recipe.text_weight
-        image[:, ~has_text] *= whole / recipe.image_weight
+    has_image, has_text = heatmaps.has_image, heatmaps.has_text
+    alone = blocks_alone(has_image, has_text, heatmaps.blocks)
+    image, text = np.zeros_like(heatmaps.image), np.zeros_like(heatmaps.image)
+    for stream, measured, has, weight in (
+        (image, heatmaps.image, has_image, recipe.image_weight),
+        (text, heatmaps.text, has_text, recipe.text_weight),
+    ):
+        if has.any():
+            stream[:, has] = _clip(measured[:, has], recipe.clip_percentile) * weight
+    whole = recipe.image_weight + recipe.text_weight
+    # without any text, one weight for all blocks changes nothing
+    whole_image = ~has_text if recipe.missing_text == "image" else alone.image & has_text.any()
+    if recipe.image_weight:
+        image[:, whole_image] *= whole / recipe.image_weight
+    if recipe.text_weight:
+        text[:, alone.text] *= whole / recipe.text_weight
     mean = ((image + text) / 2).mean(axis=0)
-    if recipe.missing_text != "predecessor" or not has_text.any():
-        return normalised(mean)
-    shares = np.full_like(mean, np.nan)
-    shares[has_text] = normalised(mean[has_text])
-    first = int(np.flatnonzero(has_text)[0])
-    for block in np.flatnonzero(~has_text):
-        shares[block] = shares[first] if block < first else shares[block - 1]
+    own = np.ones_like(has_text)
+    if not recipe.image_weight:
+        own &= ~alone.image
+    if not recipe.text_weight:
+        own &= ~alone.text
+    beside = alone.beside if recipe.missing_text == "predecessor" else {}
+    own[list(beside)] = False
+    if not own.any():
+        raise LokrWeightingError(
+            f"image_weight = {recipe.image_weight:g}, text_weight = {recipe.text_weight:g}: the "
+            "blocks have only a stream that has no weight, so nothing counts"
+        )
+    shares = np.zeros_like(mean)
+    shares[own] = normalised(mean[own])
+    for block, other in beside.items():
+        shares[block] = shares[other]
     return shares
 
 

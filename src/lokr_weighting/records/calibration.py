@@ -105,8 +105,8 @@ class Summary(BaseModel):
     settled: bool
     same: float | None = None
     near: float | None = None
-    image: list[float]
-    image_error: list[float] | None
+    image: list[float | None]
+    image_error: list[float | None] | None
     text: list[float | None]
     text_error: list[float | None] | None
     skipped: dict[str, str] = {}

@@ -33,15 +33,15 @@ class Record(BaseModel):
 
     `hidden_states` is the image stream, `encoder_hidden_states` the text stream: averaged over
     tokens in files written here, of the last token in the two `*_last`, and of the last text token
-    that is no padding in `*_last_real`. Blocks at the end that hand no text on are left out of the
-    text lists, blocks between others are null. Other keys are allowed and left alone: a file may
-    carry more for other readers.
+    that is no padding in `*_last_real`. The image lists have every block, null where one has text
+    alone. Blocks at the end that hand no text on are left out of the text lists, blocks between
+    others are null. Other keys are allowed and left alone: a file may carry more for other readers.
     """
 
     timestep: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-    hidden_states: Annotated[list[Distance], Field(min_length=1)]
+    hidden_states: Annotated[list[Distance | None], Field(min_length=1)]
     encoder_hidden_states: list[Distance | None]
-    hidden_states_last: list[Distance] | None = None
+    hidden_states_last: list[Distance | None] | None = None
     encoder_hidden_states_last: list[Distance | None] | None = None
     encoder_hidden_states_last_real: list[Distance | None] | None = None
     sample: Annotated[int, Field(ge=0)] | None = None
@@ -93,7 +93,7 @@ class Records:
 
     Attributes:
         timesteps: (samples,), each in [0, 1].
-        image: distances of the image stream, (samples, blocks).
+        image: distances of the image stream, (samples, blocks), NaN where a block has text alone.
         text: distances of the text stream, (samples, blocks), NaN where a block hands no text on.
     """
 
@@ -153,15 +153,31 @@ def parse_record(line: bytes, where: str) -> Record:
                 raise LokrWeightingError(
                     f"{where}: {key_of(key, tokens)} has {len(stream)} blocks, {key} {len(mean)}"
                 )
+    for tokens in get_args(Tokens):
+        _check_streams(record, tokens, where)
     return record
+
+
+def _check_streams(record: Record, tokens: Tokens, where: str) -> None:
+    """Refuse a block without a number in either stream."""
+    image, text = (record.stream(key, tokens) for key in STREAMS)
+    if image is None or text is None or None not in image:
+        return
+    for block, distance in enumerate(image):
+        if distance is None and (block >= len(text) or text[block] is None):
+            names = " nor ".join(key_of(key, tokens) for key in STREAMS)
+            raise LokrWeightingError(
+                f"{where}: block {block} has a number in neither {names}: every block has an image "
+                "or a text distance"
+            )
 
 
 def check_alike(record: Record, first: Record, where: str) -> None:
     """Refuse a record that is not of the same blocks as the first of its file.
 
     Raises:
-        LokrWeightingError: another number of blocks, or other blocks without text; the message
-            begins with `where`.
+        LokrWeightingError: another number of blocks, or other blocks without image or text; the
+            message begins with `where`.
     """
     for key in STREAMS:
         for name in dict.fromkeys(key_of(key, tokens) for tokens in get_args(Tokens)):
@@ -200,7 +216,7 @@ def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
                 f"tokens={tokens} was not recorded; measure anew in another folder, or plan with "
                 "other tokens"
             )
-    image = np.array([row.stream("hidden_states", tokens) for row in rows])
+    image = np.array([row.stream("hidden_states", tokens) for row in rows], dtype=float)
     text = np.full_like(image, np.nan)
     known = np.array([row.stream("encoder_hidden_states", tokens) for row in rows], dtype=float)
     text[:, : known.shape[1]] = known

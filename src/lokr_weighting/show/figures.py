@@ -64,11 +64,11 @@ def scales(heatmap: np.ndarray) -> dict[str, tuple[np.ndarray, Normalize]]:
 
 def combined(heatmaps: Heatmaps) -> dict[str, tuple[np.ndarray, Normalize]]:
     """Both streams' mean in the three ways, over the blocks that have both (Figure 2)."""
-    both = heatmaps.has_text
-    image, text = scales(heatmaps.image), scales(heatmaps.text[:, both])
+    has_image, has_text = heatmaps.has_image, heatmaps.has_text
+    image, text = scales(heatmaps.image[:, has_image]), scales(heatmaps.text[:, has_text])
     means = {}
     for name in image:
-        mean = (image[name][0][:, both] + text[name][0]) / 2
+        mean = (image[name][0][:, has_text[has_image]] + text[name][0][:, has_image[has_text]]) / 2
         norm = LogNorm if name == "logarithmic" else Normalize
         means[name] = (mean, norm(max(mean.min(), 1e-8), mean.max()))
     return means
@@ -81,10 +81,12 @@ def every_tick(numbers: int) -> int:
 
 def streams_figure(heatmaps: Heatmaps) -> Figure:
     """Both streams' heatmaps, linear, logarithmic and clipped (the study's Figure 1)."""
-    text_blocks = np.flatnonzero(heatmaps.has_text)
     columns = [
-        ("image stream", heatmaps.image, range(heatmaps.block_count)),
-        ("text stream", heatmaps.text[:, text_blocks], text_blocks.tolist()),
+        (stream, heatmap[:, has], np.flatnonzero(has).tolist())
+        for stream, heatmap, has in (
+            ("image stream", heatmaps.image, heatmaps.has_image),
+            ("text stream", heatmaps.text, heatmaps.has_text),
+        )
     ]
     columns = [column for column in columns if column[1].size]
     figure = Figure(figsize=(7 * len(columns), 9), layout="constrained")
@@ -100,7 +102,7 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
     """The mean of both streams, linear, logarithmic and clipped (the study's Figure 2)."""
     figure = Figure(figsize=(9, 9), layout="constrained")
     axes = np.array(figure.subplots(3, 1))
-    blocks = np.flatnonzero(heatmaps.has_text).tolist()
+    blocks = np.flatnonzero(heatmaps.has_image & heatmaps.has_text).tolist()
     for ax, (name, (values, norm)) in zip(axes, combined(heatmaps).items(), strict=True):
         draw_heatmap(figure, ax, values, norm, blocks)
         ax.set_title(f"both streams, {name}")

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from lokr_weighting.models.blocks import ranges_of_lists
+from lokr_weighting.models.blocks import places_in_lists, ranges_of_lists
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
 from lokr_weighting.plan.make import parameters_without_critical
 from lokr_weighting.plan.plan import LinearPlan, Plan
@@ -83,6 +83,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         *([] if name == "distance" else [f"Recipe {name}: {RECIPES[name]}."]),
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
+        *_which_streams(plan),
         f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
@@ -110,6 +111,27 @@ def plan_remarks(plan: Plan) -> list[str]:
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
     return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
+
+
+def _which_streams(plan: Plan) -> list[str]:
+    """Which blocks have one stream alone, and how it counts where distances decide."""
+    alone, recipe = plan.alone, plan.recipe
+    if all(block.text is None for block in plan.blocks):
+        counts = ": the image alone counts, with the whole weight" if recipe.by_distance else ""
+        return [f"No block hands a text stream on{counts}."]
+    lines = []
+    for stream, which, weight in (
+        ("text", alone.text, recipe.text_weight),
+        ("the image", alone.image, recipe.image_weight),
+    ):
+        names = [block.name for block, own in zip(plan.blocks, which, strict=True) if own]
+        if names:
+            counts = "counts with the whole weight" if weight else "has no weight: they get least"
+            lines.append(
+                f"Blocks of {', '.join(places_in_lists(names))} have {stream} alone"
+                + (f", which {counts}." if recipe.by_distance else ".")
+            )
+    return lines
 
 
 def _with_error(value: float | None, error: float | None, digits: int) -> str:
