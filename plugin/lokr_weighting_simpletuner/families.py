@@ -66,7 +66,7 @@ def markdown_table() -> str:
 
 def _in_table() -> dict[str, SimpleTuner]:
     files = (file.simpletuner for file in family_files())
-    return {own.model_family: own for own in files if own is not None}
+    return {name: own for own in files if own is not None for name in (own.model_family, *own.also)}
 
 
 def _status(own: SimpleTuner) -> str:

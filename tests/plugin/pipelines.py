@@ -181,7 +181,7 @@ def lumina2() -> Lumina2Pipeline:
     some_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
     tokenizer = GemmaTokenizer(vocab=numbered([*special, *some_bytes, *CHARACTERS]), merges=[])
     return Lumina2Pipeline(
-        transformer=small("Lumina2Transformer2DModel", in_channels=16),
+        transformer=small("Lumina2Transformer2DModel", in_channels=16, axes_lens=(256, 64, 64)),
         scheduler=flow(),
         vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
         text_encoder=Gemma2Model(Gemma2Config(vocab_size=len(tokenizer), **LANGUAGE)),

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import simpletuner.helpers.models.all  # noqa: F401 (registers every family's names)
 import torch
 from diffusers import DDPMScheduler
 from lokr_weighting_simpletuner.datasets import datasets_of

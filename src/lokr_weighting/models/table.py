@@ -27,6 +27,7 @@ class SimpleTuner(BaseModel):
 
     Attributes:
         model_family: what its configuration calls the family.
+        also: other names that it knows the same family by.
         streams: a block list's path -> where the streams enter and leave there.
         functions: as in `Family`.
         text_argument: as in `Family`.
@@ -44,6 +45,7 @@ class SimpleTuner(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_family: str
+    also: tuple[str, ...] = ()
     streams: dict[str, Streams] = {}
     functions: tuple[str, ...] = ()
     text_argument: str | None = None
