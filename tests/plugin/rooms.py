@@ -8,6 +8,7 @@ import copy
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from diffusers import DDPMScheduler
 from lokr_weighting_simpletuner.datasets import datasets_of
 from lokr_weighting_simpletuner.families import why_refused
 from lokr_weighting_simpletuner.identity import weights_digest
-from lokr_weighting_simpletuner.samples import Samples, _image
+from lokr_weighting_simpletuner.samples import Samples, _check, _image
 from lokr_weighting_simpletuner.text import text_mask
 from simpletuner.helpers.models.prediction import PredictionTypes
 from simpletuner.helpers.models.registry import ModelRegistry
@@ -29,7 +30,8 @@ from simpletuner.helpers.training.state_tracker import StateTracker
 from simpletuner.helpers.training.trainer import Trainer
 
 from lokr_weighting import LokrWeightingError
-from lokr_weighting.models.family import Family
+from lokr_weighting.measure.layouts import register_layout
+from lokr_weighting.models.family import BlockList, Family, Streams
 from lokr_weighting.models.table import family_of, register_family
 from tests import tiny_pipelines
 
@@ -132,7 +134,33 @@ def text() -> dict[str, Any]:
         family,
     )
     assert given is not None
+    # without captions and mask
+    bare = {"encoder_hidden_states": torch.zeros(1, 4, 64)}
+    register_layout("mine", lambda _model, _call, row: row)
+    mine = Family("mine", (), family.lists)
+    register_family(mine)
+    alone = BlockList("blocks", (), Streams(text_in=None, image_out=None, text_out=None))
+    try:
+        untold = str(text_mask(trainer, bare, family))
+    except LokrWeightingError as error:
+        untold = str(error)
+    try:
+        _check({"conditioning_latents": bare}, "z_image")
+        refused = ""
+    except LokrWeightingError as error:
+        refused = str(error)
     return {
+        "untold": untold,
+        "references": refused,
+        "left alone": [
+            text_mask(trainer, bare, each)
+            for each in (
+                mine,
+                replace(mine, name="by its call", layout="mine"),
+                replace(mine, name="by its mask", text_mask="mask"),
+                replace(mine, name="image alone", lists=(alone,)),
+            )
+        ],
         "clip": mask[0, :77].sum().item(),
         "clip tokens": len(pipeline.tokenizer(caption).input_ids),
         "t5": mask[0, 77:].tolist(),

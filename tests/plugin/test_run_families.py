@@ -1,6 +1,7 @@
 """A whole SimpleTuner run of each family beside the first three."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,22 @@ BLOCKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def few_images(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
+    """Four of the images, with their captions."""
+    folder = tmp_path_factory.mktemp("few")
+    for path in sorted(images.glob("*.png"))[:4]:
+        shutil.copy(path, folder)
+        shutil.copy(path.with_suffix(".txt"), folder)
+    return folder
+
+
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_one_flag_measures_and_trains_every_familys_plan(
-    kind: str, tmp_path: Path, images: Path
+    kind: str, tmp_path: Path, few_images: Path
 ) -> None:
     pipeline = build(kind, tmp_path / "pipeline")
-    run = prepare(tmp_path / "run", kind, pipeline, images, max_train_steps=1)
+    run = prepare(tmp_path / "run", kind, pipeline, few_images, max_train_steps=1)
     (run.folder / "recipe.json").write_text(json.dumps({"bins": BINS}))
     run.configure(lokr_weighting_samples=2 * BINS, lokr_weighting_recipe="recipe.json")
     train(run)
