@@ -9,8 +9,10 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 OLD_LYCORIS := 3.1.0 3.4.0
 OLD_PEFT := 0.18.1
 OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
+LOWEST_TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+LOWEST := .lowest/$(LOWEST_TORCH)
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast lowest lint clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python scripts/digits_images.py demo/digits --count 200
@@ -24,6 +26,9 @@ test: $(VENV)/dev.done $(OLD)
 fast: $(VENV)/dev.done $(OLD)
 	$(PYTEST) -m "not slow"
 
+lowest: $(LOWEST)/done
+	$(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile $(LOWEST_TESTS)
+
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,7 +36,7 @@ lint: $(VENV)/dev.done
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) .lycoris .peft demo
+	rm -rf $(VENV) .lycoris .peft .lowest demo
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,3 +59,13 @@ $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
 
 .peft/%: | $(BIN)/uv
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ peft==$*
+
+# The lowest version of every dependency that pyproject.toml allows, and that has a wheel for this
+# Python (LyCORIS's oldest has none). Torch alone is the one of constraints.txt, which is here
+# already: the lowest takes 3 GB more, and longer to fetch than the tests; try it with
+# `make lowest LOWEST_TORCH=2.6.0` when a bound is changed.
+.lowest/%/done: pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --python $(@D)/bin/python --resolution lowest-direct \
+		--only-binary :all: --no-binary lycoris-lora --editable '.[test]' torch==$*
+	@touch $@

@@ -27,8 +27,9 @@ from lokr_weighting.plan.splits import factor_ranges
 from lokr_weighting.records.gains import Gains
 
 # how long an example takes depends on what else runs
-hypothesis.settings.register_profile("shared", deadline=None)
-hypothesis.settings.load_profile("shared")
+hypothesis.settings.register_profile("shared", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=10_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "shared"))
 
 PUBLISHED = Path(__file__).parent / "published"
 

@@ -4,21 +4,9 @@ import numpy as np
 import torch
 from diffusers import Lumina2Transformer2DModel
 
-from lokr_weighting import BlockList, Family, Heatmaps, Records, Streams
+from lokr_weighting import Heatmaps, Records
 from lokr_weighting.records import heatmaps_of
 
-TEXT_ALONE = Streams(image_in=None, text_in="hidden_states", image_out=None, text_out=None)
-IMAGE_ALONE = Streams(text_in=None, image_out=None, text_out=None)
-BOTH = Streams(text_in=None, image_out=None, text_out=None, joined="text first")
-LUMINA = Family(
-    "mixed",
-    ("Lumina2Transformer2DModel",),
-    (
-        BlockList("context_refiner", ("feed_forward*",), TEXT_ALONE),
-        BlockList("noise_refiner", ("norm1*", "feed_forward*"), IMAGE_ALONE),
-        BlockList("layers", ("norm1*", "feed_forward*"), BOTH),
-    ),
-)
 NAMES = (
     *(f"context_refiner.{i}" for i in range(2)),
     *(f"noise_refiner.{i}" for i in range(2)),
@@ -28,7 +16,7 @@ TEXT, IMAGE = [0, 1], [2, 3]  # the blocks of text alone and of image alone
 
 
 def lumina() -> Lumina2Transformer2DModel:
-    """A small Lumina 2 with the blocks of `NAMES`, without weights; its family is `LUMINA`."""
+    """A small Lumina 2 with the blocks of `NAMES`, without weights."""
     with torch.device("meta"):
         return Lumina2Transformer2DModel(
             hidden_size=24,

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from lokr_weighting.errors import LokrWeightingError, OutputError
 
 Model = TypeVar("Model", bound=BaseModel)
-LARGEST = 512 << 20  # bytes of a text file
+LARGEST = 128 << 20  # bytes of a text file
+LARGEST_JSON = 32 << 20  # bytes; as Python's objects it may take forty times as many
 DEEPEST = 64  # levels of JSON
 DIGITS = 100  # of a whole number in JSON
 
@@ -69,24 +70,27 @@ def nulls(numbers: Iterable[float]) -> list[float | None]:
     return [None if math.isnan(number) else float(number) for number in numbers]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST) -> str:
     """Read a UTF-8 file.
 
+    Args:
+        path: the file.
+        largest: how many bytes it may have.
+
     Raises:
-        LokrWeightingError: the file is missing, a folder, unreadable, larger than 512 MiB or not
-            UTF-8.
+        LokrWeightingError: the file is missing, a folder, unreadable, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except FileNotFoundError:
         raise LokrWeightingError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise LokrWeightingError(f"{path}: this is a folder; a file is wanted here") from None
     except OSError as error:
         raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise LokrWeightingError(f"{path}: is larger than {LARGEST >> 20} MiB: no such file")
+    if len(data) > largest:
+        raise LokrWeightingError(f"{path}: is larger than {largest >> 20} MiB: no such file")
     try:
         # line ends as in a file that is opened as text
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")
@@ -94,8 +98,13 @@ def read_text(path: Path) -> str:
         raise LokrWeightingError(f"{path}: is not UTF-8 text (byte {error.start})") from None
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, *, finite: bool = False) -> Any:
     """Parse JSON of a sensible depth and with sensible numbers.
+
+    Args:
+        text: the JSON.
+        where: what a message begins with.
+        finite: refuse NaN and Infinity, which Python reads and JSON does not have.
 
     Raises:
         LokrWeightingError: it is not; the message begins with `where`.
@@ -108,12 +117,18 @@ def parse_json(text: str, where: str) -> Any:
         raise LokrWeightingError(f"{where}: {_TOO_DEEP}") from None
     except ValueError as error:
         raise LokrWeightingError(f"{where}: {error}") from None
-    level = [data]
+    level, wrong = [data], False
     for _ in range(DEEPEST):
+        wrong = wrong or (finite and any(map(_is_no_number, level)))
         level = [child for each in level for child in _children(each)]
         if not level:
-            return data
-    raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
+            break
+    else:
+        raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
+    if wrong:
+        key, value = next(_no_numbers(data))
+        raise LokrWeightingError(f"{where}: {shortened(key)} = {value}: is no finite number")
+    return data
 
 
 _TOO_DEEP = f"JSON nested more than {DEEPEST} levels deep: no file of this kind"
@@ -123,6 +138,19 @@ def _whole_number(digits: str) -> int:
     if len(digits) > DIGITS:
         raise ValueError(f"holds a number of {len(digits)} digits; at most {DIGITS} are read")
     return int(digits)
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _no_numbers(data: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number that is none, and where it stands."""
+    if _is_no_number(data):
+        yield key or "the whole", data
+    elif isinstance(data, dict | list):
+        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _no_numbers(value, f"{key}.{name}" if key else str(name))
 
 
 def _children(data: Any) -> Iterable[Any]:
@@ -137,7 +165,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         LokrWeightingError: as `read_text`, or the text is no JSON object; with file and line.
     """
-    data = parse_json(read_text(path), str(path))
+    data = parse_json(read_text(path, LARGEST_JSON), str(path), finite=True)
     if not isinstance(data, dict):
         raise LokrWeightingError(f"{path}: holds a JSON {type(data).__name__}, not an object")
     return data

@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from lokr_weighting import LokrWeightingError
 from lokr_weighting.data.encoding import Encoder
 
 CAPTION = "a seven"
@@ -54,3 +55,12 @@ def test_flux_and_auraflow_have_one_part(kind: str, tokenizer: str, pipelines: P
     expected = range(count) if kind == "flux" else range(length - count, length)
     assert places(own.real[CAPTION]) == list(expected)
     assert own.real[CAPTION].shape[1] == length
+
+
+def test_a_pipeline_whose_text_has_one_length_cannot_be_given_another() -> None:
+    class Pipeline:
+        def encode_prompt(self, prompt: str) -> None: ...
+
+    encoder = Encoder(Pipeline(), torch.device("cpu"), text_tokens=8)
+    with pytest.raises(LokrWeightingError, match="Pipeline does not say how long its text is"):
+        encoder._length()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from lokr_weighting import LokrWeightingError
+from lokr_weighting import LokrWeightingError, calibrate_folder
 from lokr_weighting.data.encoding import Encoder, SampleEncoder
 from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.gradients import gain, gains_of_job, measure_gains
@@ -143,3 +143,8 @@ def test_a_quantised_weight_is_refused_by_name(pipelines: Callable[[str], Path])
     module.weight = torch.nn.Parameter(module.weight.to(torch.int8), requires_grad=False)
     with pytest.raises(LokrWeightingError, match=f"{name}: its weight is quantised"):
         measure_gains(transformer, lambda _: torch.zeros(()), ([0], [1]))
+
+
+def test_gradients_of_a_transformer_that_is_brought_in_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LokrWeightingError, match="gradients need the whole transformer"):
+        calibrate_folder(job(tmp_path, tmp_path), tmp_path, gradients=True, offload="group")

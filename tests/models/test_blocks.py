@@ -3,6 +3,7 @@ import torch
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.models.table import checkpoints
+from tests.known_models import known_transformer
 
 
 def test_sd35_large_has_529_linears_in_38_blocks() -> None:
@@ -13,7 +14,7 @@ def test_sd35_large_has_529_linears_in_38_blocks() -> None:
 
 def test_every_linear_of_every_block_is_found_once() -> None:
     for name in checkpoints():
-        transformer = empty_transformer(name)
+        transformer = known_transformer(name)
         prefixes = tuple(f"{block}." for block in block_names(transformer))
         expected = [
             path

@@ -6,20 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lokr_weighting import Heatmaps, LokrWeightingError, Recipe, make_plan, register_family
-from lokr_weighting.models import table
-from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting import Heatmaps, LokrWeightingError, Recipe, make_plan
+from lokr_weighting.models.blocks import Stream, block_linears, block_names
 from lokr_weighting.plan.alone import blocks_alone
 from lokr_weighting.plan.choice import choice_by_distance
 from lokr_weighting.plan.recipe import contributions, critical_blocks
 from lokr_weighting.plan.settled import judge
 from tests import mixed
-
-
-@pytest.fixture(autouse=True)
-def lumina(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "REGISTERED", [])
-    register_family(mixed.LUMINA)
 
 
 def by_hand(heatmaps: Heatmaps, recipe: Recipe) -> list[float]:
@@ -116,10 +109,19 @@ def test_with_streams_apart_each_is_normalised_over_the_blocks_that_have_it() ->
     heatmaps = mixed.heatmaps()
     recipe = Recipe(name="streams", clip_percentile=100, critical="off")
     choice = choice_by_distance(heatmaps, recipe)
-    for stream, missing in (("image", mixed.TEXT), ("text", mixed.IMAGE)):
+    missing_of: dict[Stream, list[int]] = {"image": mixed.TEXT, "text": mixed.IMAGE}
+    for stream, missing in missing_of.items():
         own = np.delete(getattr(heatmaps, stream).mean(axis=0), missing)
         found = np.delete(choice.of_stream[stream].shares, missing)
         np.testing.assert_allclose(found, (own - own.min()) / np.ptp(own), atol=1e-12)
+
+
+def test_a_stream_that_one_block_has_is_weighed_with_the_other() -> None:
+    heatmaps = mixed.heatmaps()
+    heatmaps.text[:, 1:] = np.nan
+    heatmaps.image[:, 1] = 0.1
+    choice = choice_by_distance(heatmaps, Recipe(name="streams"))
+    assert set(choice.of_stream) == {"image"}
 
 
 def test_a_linear_in_a_block_of_one_stream_is_that_streams() -> None:

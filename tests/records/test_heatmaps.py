@@ -49,8 +49,14 @@ def test_identity_changes_with_any_number() -> None:
         ({"bin_edges": [0.0, 0.9]}, "bin_edges must cut"),
         ({"blocks": ["a"]}, "blocks names 1 blocks"),
         ({"colour": 1}, "unknown key 'colour'"),
-        ({"image": [[0.1, 0.2], [0.1]], "text": [[0.1], [0.1]]}, "rows of image differ"),
-        ({"image": [[0.1], [0.1]], "text": [[0.1], [None]]}, "text has a block with a number in"),
+        (
+            {"image": [[0.1, 0.2], [0.1]], "text": [[0.1], [0.1]]},
+            "the rows of image differ in length",
+        ),
+        (
+            {"image": [[0.1], [0.1]], "text": [[0.1], [None]]},
+            "text has a block with a number in some bins and null in others",
+        ),
         ({"image": [[0.1], [None]], "text": [[0.1], [0.1]]}, "image has a block with a number in"),
         ({"image": [[0.1, None]]}, "block 1 has a number in neither image nor text"),
         ({"image": [[None, 0.1]], "text": [[None]]}, "block 0 has a number in neither"),

@@ -33,6 +33,13 @@ def test_headlines_draw_neighbours_together() -> None:
     assert headlines(found) == ["Gradients, text: 1, 4 to 6"]
 
 
+def test_only_blocks_and_streams_that_were_found_are_named() -> None:
+    island = Finding("island", "text", (0, 1, 4, 5), 2.0, 0.01)
+    assert sentence(island).startswith("Blocks 0 to 1, 4 to 5, the text stream: 2.0 times")
+    idle = Finding("idle", "text", (1,), 0.4)
+    assert sentence(idle) == "Block 1, the text stream: 40% of the median block's distance."
+
+
 def test_every_finding_has_a_row_and_every_kind_a_meaning() -> None:
     found = findings_of(load_reference("sd3.5-large"))
     rows = finding_rows(found)

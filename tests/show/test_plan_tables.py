@@ -1,10 +1,8 @@
 """The table of a plan says what the plan's numbers are of."""
 
 import numpy as np
-import pytest
 
-from lokr_weighting import Heatmaps, Plan, Recipe, load_reference, make_plan, register_family
-from lokr_weighting.models import table
+from lokr_weighting import Heatmaps, Plan, Recipe, load_reference, make_plan
 from lokr_weighting.plan.plan import BlockPlan
 from lokr_weighting.show.plan_tables import block_rows, plan_remarks
 from lokr_weighting.show.report.captions import pictures
@@ -13,12 +11,6 @@ from tests import mixed
 IMAGE_ALONE = "No block hands a text stream on: the image alone counts, with the whole weight."
 TEXT_COUNTS = "Blocks of context_refiner have text alone, which counts with the whole weight."
 IMAGE_COUNTS = "Blocks of noise_refiner have the image alone, which counts with the whole weight."
-
-
-@pytest.fixture(autouse=True)
-def lumina(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "REGISTERED", [])
-    register_family(mixed.LUMINA)
 
 
 def mixed_plan(**settings: object) -> Plan:

@@ -113,3 +113,15 @@ def test_findings_do_not_depend_on_the_numbers_of_blocks() -> None:
     there, here = findings_of(turned), findings_of(records)
     for kind in ("gradient", "both ends"):
         assert {19 - block for block in blocks(there, kind, "image")} == blocks(here, kind, "image")
+
+
+def test_blocks_of_one_stream_alone_are_found_by_the_stream_they_have() -> None:
+    records = made()
+    records.image[:, 15] = np.nan
+    records.text[:, 16] = np.nan
+    records.image[:, 16] = records.image[:, 14] / 6
+    found = findings_of(records)
+    assert blocks(found, "idle", "text") == {15}
+    assert blocks(found, "idle", "image") == {16}
+    assert blocks(found, "gradient", "image") == {12}
+    assert all(np.isfinite(each.size) for each in found)

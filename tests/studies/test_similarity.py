@@ -212,3 +212,10 @@ def test_a_calibration_in_memory_without_it_says_so() -> None:
         record._pairs = None
     with pytest.raises(LokrWeightingError, match="the calibration: was measured without"):
         similarity_of(Calibration(calibration.settings, calibration.blocks, bare))
+
+
+def test_a_calibration_that_does_not_say_its_bins_is_refused() -> None:
+    calibration = made_up(np.ones((20, 1)), np.ones((20, 1)), ("a.0", "a.1"))
+    without = Calibration({"model": "m"}, calibration.blocks, calibration.records)
+    with pytest.raises(LokrWeightingError, match="its settings do not say its bins"):
+        similarity_of(without)

@@ -22,6 +22,7 @@ from lokr_weighting.cli.compare import compare
 from lokr_weighting.cli.convert import convert
 from lokr_weighting.cli.diff import diff
 from lokr_weighting.cli.exits import NOT_WRITTEN, USER_MISTAKE
+from lokr_weighting.cli.families import families
 from lokr_weighting.cli.findings import findings
 from lokr_weighting.cli.generate import generate
 from lokr_weighting.cli.heatmaps import heatmaps
@@ -46,6 +47,7 @@ COMMANDS = (
     similarity,
     ablate,
     compare,
+    families,
 )
 OBJECTS_BEFORE_COLLECTING = 50_000
 MISTAKES = (

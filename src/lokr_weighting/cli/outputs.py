@@ -12,7 +12,7 @@ from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
 
-LARGEST = 64 << 20  # bytes of a file that is looked at, to see whose it is
+LARGEST = 32 << 20  # bytes of a file that is looked at, to see whose it is
 MARK = '<meta name="generator" content="lokr-weighting">'
 """What every page of this package holds."""
 

@@ -10,9 +10,8 @@ import torch
 from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
 from lokr_weighting.data.images import crop_size
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
-from lokr_weighting.models.identity import INDEX, pipeline_fingerprint, weights_fingerprint
+from lokr_weighting.models.identity import pipeline_fingerprint, read_index, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
 from lokr_weighting.models.sizes import read_sizes
@@ -142,5 +141,5 @@ class PreparedJob:
 
 def _padding(pipeline: Path) -> Settings:
     """What tells samples from those of versions that counted padding where no mask marks it."""
-    name = read_json(pipeline / INDEX)["_class_name"]
+    name = read_index(pipeline)["_class_name"]
     return {"padding": "left out"} if pipeline_call(name).tokenizers else {}

@@ -1,7 +1,6 @@
 """The probe: records each block's angular distances while a model runs."""
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from lokr_weighting.measure.distances import Distances
 from lokr_weighting.measure.layout import Layout, arguments_of, layout_by_row
 from lokr_weighting.measure.layouts import layout_reader
 from lokr_weighting.measure.parts import Entered, Part, image_part, joined_parts, text_part
+from lokr_weighting.models.arguments import argument
 from lokr_weighting.models.blocks import Block, blocks_of
 from lokr_weighting.models.table import family_of
 
@@ -197,7 +197,8 @@ class Probe:
         def stream(name: str | None) -> Entered | None:
             if name is None:
                 return None
-            return Entered.of(_argument(block, name, function, args, kwargs))
+            called = f"{block.name} ({type(block.module).__name__})"
+            return Entered.of(argument(name, function, args, kwargs, called))
 
         image, text = stream(block.streams.image_in), stream(block.streams.text_in)
         if text is not None:
@@ -266,25 +267,6 @@ class Probe:
         if text_in is None or text_out is None:
             return image, None
         return image, text_part(name, text_in.tokens, text_out, layout, self._text_mask)
-
-
-def _argument(
-    block: Block,
-    name: str,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Tensor:
-    """The argument of that name of a function that runs the block, however it was passed."""
-    if name in kwargs:
-        return kwargs[name]
-    names = list(inspect.signature(function).parameters)[1:]
-    if name in names and names.index(name) < len(args):
-        return args[names.index(name)]
-    raise LokrWeightingError(
-        f"{block.name} ({type(block.module).__name__}) is called without {name!r}; "
-        f"{function.__name__} has {', '.join(names)}: correct its family's row"
-    )
 
 
 def _chosen(output: Any, place: int | None) -> Tensor:

@@ -141,10 +141,19 @@ class Checkpoint:
 
     Attributes:
         repository: its hub id.
+        source: where the configuration's numbers are from: which file of which version.
         config: its transformer's configuration, as in transformer/config.json.
+        also: hub ids of further models with the same configuration.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
 
     repository: str
+    source: str
     config: Mapping[str, Any]
+    also: tuple[str, ...] = ()
+
+    @property
+    def hub_ids(self) -> tuple[str, ...]:
+        """Every hub id that it is known by."""
+        return self.repository, *self.also

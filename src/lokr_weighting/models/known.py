@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
+from lokr_weighting.files import read_json, shortened
+from lokr_weighting.models.limits import check_sides, few_modules
 from lokr_weighting.models.skeleton import Skeleton, parse_skeleton, skeleton_of
 from lokr_weighting.models.table import checkpoints
 
@@ -58,19 +59,27 @@ def empty_transformer(model: str) -> "nn.Module":
     import torch
 
     class_name = config.pop("_class_name")
-    transformer_class = getattr(diffusers, class_name, None)
-    if transformer_class is None:
+    transformer_class: Any = getattr(diffusers, class_name, None)
+    bases = getattr(transformer_class, "__mro__", ())
+    if torch.nn.Module not in bases:
         raise LokrWeightingError(
-            f"{model}: diffusers {diffusers.__version__} has no class {class_name}"
+            f"{model}: diffusers {diffusers.__version__} has no class {shortened(class_name)} of "
+            "models"
         )
     try:
-        with torch.device("meta"):
-            return transformer_class.from_config(config)
-    except (TypeError, ValueError, KeyError) as error:
+        with torch.device("meta"), few_modules(model):
+            transformer = transformer_class.from_config(config)
+    except LokrWeightingError:
+        raise
+    # a configuration without sense makes the library raise nearly anything
+    except Exception as error:
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__, 300)
         raise LokrWeightingError(
             f"{model}: diffusers {diffusers.__version__} cannot build a {class_name} "
-            f"from this config: {error}"
+            f"from this config: {reason}"
         ) from None
+    check_sides(transformer, model)
+    return transformer
 
 
 def load_skeleton(model: str) -> Skeleton:
@@ -96,12 +105,17 @@ def find_skeleton(model: str | None) -> Skeleton | None:
 
 def _checkpoint_name(model: str) -> str | None:
     """The name of a model that is known by that name or hub id."""
-    return next((name for name, x in checkpoints().items() if model in (name, x.repository)), None)
+    known = checkpoints().items()
+    return next((name for name, each in known if model in (name, *each.hub_ids)), None)
 
 
 def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
     if "_class_name" not in config:
         raise LokrWeightingError(f"{where}: key '_class_name' is missing: not a diffusers config")
+    if not isinstance(name := config["_class_name"], str):
+        raise LokrWeightingError(
+            f"{where}: _class_name = {shortened(repr(name))}: the class's name is wanted"
+        )
     return config
 
 

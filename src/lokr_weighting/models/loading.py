@@ -8,9 +8,10 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
-from lokr_weighting.models.identity import INDEX
+from lokr_weighting.files import shortened
+from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
+from lokr_weighting.models.limits import few_modules
 from lokr_weighting.models.table import pipeline_call
 
 Offload = Literal["none", "group", "sequential"]
@@ -44,12 +45,11 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
         raise LokrWeightingError(
             f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    name = read_json(folder / INDEX).get("_class_name")
-    if not isinstance(name, str):
-        raise LokrWeightingError(
-            f"{folder / INDEX}: _class_name = {str(name)[:60]!r}: the pipeline's class is wanted"
-        )
-    pipeline_call(name)
+    name = read_index(folder)["_class_name"]
+    try:
+        pipeline_call(name)
+    except LokrWeightingError as error:
+        raise LokrWeightingError(f"{folder / INDEX}: _class_name: {error}") from None
     for part in PARTS:
         if not (folder / part / "config.json").is_file():
             raise LokrWeightingError(f"{model}: no {part}/config.json in this pipeline folder")
@@ -110,7 +110,8 @@ def load_unchanged(
     try:
         if quantization is not None:
             options["quantization_config"] = _quantization_config(quantization)
-        loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+        with few_modules(str(pipeline)):
+            loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
     # a damaged folder makes the libraries raise nearly anything
@@ -127,14 +128,19 @@ def _quantization_config(quantization: dict[str, Any]) -> Any:
     from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     backend = quantization.get("backend")
-    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+    if not isinstance(backend, str) or backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
-        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+        raise LokrWeightingError(
+            f"quantization: backend = {shortened(repr(backend))}: use one of {known}"
+        )
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
     try:
         config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
-        raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
+    # each of these classes checks in its own way
+    except Exception as error:
+        raise LokrWeightingError(
+            f"quantization: {backend} refuses this: {shortened(str(error), 300)}"
+        ) from None
     return PipelineQuantizationConfig(quant_mapping={"transformer": config})
 
 

@@ -72,6 +72,7 @@ class FamilyFile(BaseModel):
         simpletuner: the same in SimpleTuner; None where it does not train them.
         pipelines: a diffusers pipeline's class -> how it is called.
         checkpoints: a name to type -> the model.
+        tested: what its numbers were tested on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +86,7 @@ class FamilyFile(BaseModel):
     simpletuner: SimpleTuner | None = None
     pipelines: dict[str, PipelineCall] = {}
     checkpoints: dict[str, Checkpoint] = {}
+    tested: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[Family]:

@@ -56,7 +56,7 @@ def choice_by_distance(heatmaps: Heatmaps, recipe: Recipe) -> Choice:
     apart: dict[Stream, Choice] = {
         stream: _by_streams(heatmaps, recipe.model_copy(update=ONE_STREAM[stream]), (stream,))
         for stream, blocks in measured.items()
-        if blocks.any()
+        if blocks.sum() > 1  # one alone has nothing to be weighed against in its own stream
     }
     return Choice(together.shares, together.critical, together.factors, apart)
 

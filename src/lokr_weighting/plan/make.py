@@ -189,6 +189,8 @@ def _name_of(model: "nn.Module | Skeleton") -> str:
 
 
 def _check_blocks(heatmaps: Heatmaps, names: list[str], model: str) -> None:
+    if not names:
+        raise LokrWeightingError(f"{model} has no blocks: there is nothing to plan")
     if heatmaps.block_count != len(names):
         measured = f" of {heatmaps.model}" if heatmaps.model else ""
         raise LokrWeightingError(

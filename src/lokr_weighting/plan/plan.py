@@ -14,6 +14,8 @@ from lokr_weighting.plan.recipe import Reason, Recipe
 from lokr_weighting.plan.splits import Split
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[int, Field(ge=1, le=1 << 20)]
+"""A side of a Linear: those of the widest models have a tenth of that."""
 
 
 class Part(BaseModel):
@@ -65,16 +67,17 @@ class LinearPlan(Part):
     block: Annotated[int, Field(ge=0)]
     pattern: str
     base: bool
-    out_features: Annotated[int, Field(ge=1)]
-    in_features: Annotated[int, Field(ge=1)]
-    factor: Annotated[int, Field(ge=1)]
+    out_features: Width
+    in_features: Width
+    factor: Width
     split: Split
     added: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _split_fits(self) -> Self:
         out_l, out_k, in_m, in_n = self.split
-        if (out_l * out_k, in_m * in_n) != (self.out_features, self.in_features):
+        sides = (out_l * out_k, in_m * in_n)
+        if min(self.split) < 1 or sides != (self.out_features, self.in_features):
             raise ValueError(f"split {tuple(self.split)} does not multiply to this Linear's size")
         return self
 

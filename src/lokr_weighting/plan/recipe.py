@@ -4,6 +4,7 @@ Every default is the SD3.5-Large study's (James Carter, "Layer-wise Analysis of 
 with them the study's heatmaps give its published factors, all 38.
 """
 
+import math
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -16,8 +17,9 @@ from lokr_weighting.records.heatmaps import Heatmaps
 Percentile = Annotated[float, Field(gt=0, le=100)]
 Reason = Literal["image", "text", "given"]
 """Why a block is critical: by the rule in one of the streams, or because the user says so."""
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Factor = Annotated[int, Field(ge=1, le=1 << 20)]
+"""No Linear is so wide that a larger one would mean another split."""
 
 RecipeName = Literal["distance", "streams", "gradient", "gradient-norm", "ablation"]
 RECIPES: dict[RecipeName, str] = {
@@ -52,9 +54,9 @@ class Recipe(BaseModel):
     """What a block without a text distance gets in a list where others have one: the contribution
     of the block before it, one from its image distance alone, or one that counts the missing text
     as no change. In a list of image alone, the image counts with the whole weight."""
-    max_factor: Annotated[int, Field(ge=1)] = 12
+    max_factor: Factor = 12
     """The factor of the block that contributes least; the one that contributes most gets 1."""
-    other_multiplier: Annotated[int, Field(ge=1)] = 2
+    other_multiplier: Factor = 2
     """Feed-forward and modulation Linears get the block's factor, all others this many times it."""
     critical: Literal["rule", "off"] | tuple[Annotated[int, Field(ge=0)], ...] = "rule"
     """Critical blocks: found by the rule, none, or given by index."""
@@ -62,7 +64,7 @@ class Recipe(BaseModel):
     """The rule: a bin is extreme above this percentile of its stream's heatmap ..."""
     critical_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """... and a block is critical if at least this share of its bins is, in either stream."""
-    critical_factor: Annotated[int, Field(ge=1)] = 1
+    critical_factor: Factor = 1
     """The factor of a critical block."""
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Under a budget, every factor to this power: 1 is the recipe's own spread, 0 is uniform."""
@@ -192,9 +194,13 @@ def normalised(values: np.ndarray) -> np.ndarray:
     """Values, (blocks,), from 0 for the least to 1 for the largest.
 
     Raises:
-        LokrWeightingError: all are the same.
+        LokrWeightingError: all are the same, or so large that they cannot be reckoned with.
     """
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise LokrWeightingError(
+            f"a block measures {high:g} and another {low:g}, which no measurement gives"
+        )
     if low == high:
         raise LokrWeightingError(
             "every block measures the same, so there is nothing to weight: "

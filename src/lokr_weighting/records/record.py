@@ -20,6 +20,12 @@ Stream = Literal["hidden_states", "encoder_hidden_states"]
 STREAMS: tuple[Stream, ...] = ("hidden_states", "encoder_hidden_states")
 
 
+RECORD_BYTES, NUMBER_BYTES = 1500, 32
+"""What a record takes in memory, and each of its distances."""
+MOST_BYTES = 3 << 29
+"""Of a file's records together: some hundred thousand."""
+
+
 def key_of(stream: Stream, tokens: Tokens) -> str:
     """Where a record keeps a stream's distances of these tokens; an image has no padding."""
     if tokens == "mean":
@@ -114,10 +120,12 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
             message names file and line.
     """
     rows: list[Record] = []
+    room = Room()
     for number, line in numbered_lines(path):
         where = f"{path}:{number}"
         row = parse_record(line, where)
         check_alike(row, rows[0] if rows else row, where)
+        room.take(row, where)
         for key in STREAMS:
             if row.stream(key, tokens) is None:
                 raise LokrWeightingError(
@@ -128,6 +136,27 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
     if not rows:
         raise LokrWeightingError(f"{path}: holds no records")
     return stack_records(rows, tokens)
+
+
+class Room:
+    """What records take in memory: a small compressed file may hold any number of them."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def take(self, record: Record, where: str) -> None:
+        """Count one more.
+
+        Raises:
+            LokrWeightingError: together they are too many; the message begins with `where`.
+        """
+        lists = (record.stream(key, tokens) for key in STREAMS for tokens in get_args(Tokens))
+        numbers = sum(len(each) for each in lists if each is not None)
+        self.bytes += RECORD_BYTES + NUMBER_BYTES * numbers
+        if self.bytes > MOST_BYTES:
+            raise LokrWeightingError(
+                f"{where}: more records than {MOST_BYTES >> 20} MiB of memory hold; give fewer"
+            )
 
 
 def parse_record(line: bytes, where: str) -> Record:

@@ -23,8 +23,9 @@ MEANINGS: dict[Kind, str] = {
     "and --set critical=off limit that.",
     "idle": "A plan gives idle blocks its largest factors. They may still matter for what your "
     "images do not show.",
-    "island": "A plan gives an island finer splits, by the weight of its stream: text counts a "
-    "third, the image two thirds, unless --set text_weight and image_weight say otherwise.",
+    "island": "A plan gives an island finer splits, by the weight of its stream: where a block "
+    "has both, text counts a third, the image two thirds, unless --set text_weight and "
+    "image_weight say otherwise.",
     "gradient": "Such blocks work at one end of the timesteps. Plans average over all of them; a "
     "trainer that draws few noisy (or few clean) timesteps trains these blocks less.",
     "both ends": "Such blocks may do two things, one on noise and one on detail. Plans average "
@@ -33,7 +34,7 @@ MEANINGS: dict[Kind, str] = {
 }
 SIZES: dict[Kind, Callable[[float], str]] = {
     "critical": lambda size: f"above the recipe's percentile in {size:.0%} of the timestep bins",
-    "idle": lambda size: f"{size:.0%} of the median block's distance, over both streams",
+    "idle": lambda size: f"{size:.0%} of the median block's distance",
     "island": lambda size: f"{size:.1f} times the mean of the other blocks",
     "gradient": lambda size: (
         f"{'rises' if size > 0 else 'falls'} by {abs(size):.0%} of its mean towards noise"
@@ -55,14 +56,20 @@ def headlines(findings: Sequence[Finding]) -> list[str]:
         if kind == "island":
             where = ", ".join(blocks_label(each) for each in blocks)
         else:
-            where = _runs([block for (block,) in blocks])
+            where = blocks_label([block for (block,) in blocks])
         lines.append(f"{TITLES[kind]}, {whose}: {where}")
     return lines
 
 
 def blocks_label(blocks: Sequence[int]) -> str:
-    """A block's number, or a run's first and last."""
-    return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+    """Numbers, neighbours drawn together: 1, 3 to 5."""
+    runs: list[list[int]] = []
+    for block in blocks:
+        if runs and block == runs[-1][-1] + 1:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def sentence(finding: Finding) -> str:
@@ -70,7 +77,7 @@ def sentence(finding: Finding) -> str:
     many = len(finding.blocks) > 1
     whose = f"{'Blocks' if many else 'Block'} {blocks_label(finding.blocks)}"
     stream = "both streams" if finding.stream is None else f"the {finding.stream} stream"
-    said = f"{whose}, {stream}: {SIZES[finding.kind](finding.size)}"
+    said = f"{whose}, {stream}: {_size(finding)}"
     sure = [_p(finding), _kept(finding)]
     known = [each for each in sure if each]
     return f"{said} ({', '.join(known)})." if known else f"{said}."
@@ -95,7 +102,7 @@ def finding_rows(findings: Sequence[Finding]) -> list[list[str]]:
             TITLES[each.kind],
             each.stream or "both",
             blocks_label(each.blocks),
-            SIZES[each.kind](each.size),
+            _size(each),
             "" if each.p is None else _number(each.p),
             "" if each.kept is None else f"{each.kept:.0%}",
         ]
@@ -122,15 +129,11 @@ def findings_remarks(findings: Sequence[Finding], *, samples_known: bool) -> lis
     return said
 
 
-def _runs(blocks: Sequence[int]) -> str:
-    """Numbers, neighbours drawn together: 1, 3 to 5."""
-    runs: list[list[int]] = []
-    for block in blocks:
-        if runs and block == runs[-1][-1] + 1:
-            runs[-1].append(block)
-        else:
-            runs.append([block])
-    return ", ".join(blocks_label(run) for run in runs)
+def _size(finding: Finding) -> str:
+    """How much, in words."""
+    said = SIZES[finding.kind](finding.size)
+    averaged = finding.kind == "idle" and finding.stream is None
+    return f"{said}, over both streams" if averaged else said
 
 
 def _p(finding: Finding) -> str:

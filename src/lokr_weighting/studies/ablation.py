@@ -6,10 +6,10 @@ differences, with its standard error within timestep bins.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lokr_weighting.files import nulls, read_model, write_json
 from lokr_weighting.studies.strategies import Kind, Strategy
@@ -119,6 +119,15 @@ class AblationFile(BaseModel):
     image: list[float | None]
     text: list[float | None]
     changes: list[ChangeEntry]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        for name, values in (("image", self.image), ("text", self.text)):
+            if len(values) != len(self.blocks):
+                raise ValueError(
+                    f"{name} has {len(values)} blocks, blocks names {len(self.blocks)}"
+                )
+        return self
 
 
 def write_ablation(path: Path, ablation: Ablation) -> None:

@@ -103,6 +103,11 @@ class _Comparing:
                 f"{file}: was trained with another plan of that name; remove it, or give another "
                 "folder"
             )
+        if len(result.losses) != self.setup.samples:
+            raise LokrWeightingError(
+                f"{file}: losses has {len(result.losses)} numbers of {self.setup.samples} samples; "
+                "remove it, and it is run again"
+            )
         return result
 
     def _train_all(self, runs: Sequence[_Run]) -> None:

@@ -158,7 +158,7 @@ def _critical(ground: _Measured, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _idle(ground: _Measured) -> Iterator[Finding]:
-    """Blocks whose distance, over both streams, is less than half of the median block's."""
+    """Blocks whose distance, over the streams they have, is under half of the median block's."""
 
     def idleness(heatmaps: dict[Stream, np.ndarray]) -> np.ndarray:
         shares = [
@@ -170,9 +170,12 @@ def _idle(ground: _Measured) -> Iterator[Finding]:
 
     sizes = idleness({stream: ground.heatmap(stream) for stream in STREAMS})
     kept = ground.kept(lambda redone: idleness(redone) < IDLE)
+    has = {stream: set(ground.known(stream).tolist()) for stream in STREAMS}
     for block in np.flatnonzero(sizes < IDLE):
         share = None if kept is None else float(kept[block])
-        yield Finding("idle", None, (int(block),), float(sizes[block]), kept=share)
+        own: list[Stream] = [stream for stream in STREAMS if int(block) in has[stream]]
+        whose = own[0] if len(own) == 1 else None
+        yield Finding("idle", whose, (int(block),), float(sizes[block]), kept=share)
 
 
 def _islands(ground: _Measured) -> Iterator[Finding]:

@@ -90,7 +90,11 @@ def similarity_of(
         "image": np.stack([pairs.image for _, pairs in rows]),
         "text": np.stack([pairs.text for _, pairs in rows]),
     }
-    bins = calibration.settings["bins"]
+    bins = calibration.settings.get("bins")
+    if bins is None:
+        raise LokrWeightingError(
+            f"{calibration.folder or 'the calibration'}: its settings do not say its bins"
+        )
     drawn = resampled(list(streams.values()), timesteps, bins, resamples=resamples, seed=seed)
     matrices: dict[str, np.ndarray] = {}
     errors: dict[str, np.ndarray | None] = {}

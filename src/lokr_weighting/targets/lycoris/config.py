@@ -53,7 +53,7 @@ class Preset(BaseModel):
     target_name: list[str] = []
     module_algo_map: dict[str, dict[str, Any]] = {}
     name_algo_map: dict[str, dict[str, Any]] = {}
-    lora_prefix: str = "lycoris"
+    lora_prefix: Annotated[str, Field(max_length=256)] = "lycoris"
     use_fnmatch: bool = False
     exclude_name: list[str] = []
     unet_target_module: list[str] = []

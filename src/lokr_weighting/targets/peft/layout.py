@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json, shortened
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
@@ -28,7 +29,11 @@ TOLD_TO_DIFFUSERS = (
     "decompose_factor",
     "decompose_both",
 )
-NAME = re.compile(r"lokr_(?P<number>\d+)of(?P<count>\d+)")
+NAME = re.compile(r"lokr_(?P<number>\d{1,4})of(?P<count>\d{1,4})")
+
+MODULE = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
+"""A module's name as it stands in peft's patterns, escaped or not."""
+MOST = 1e30  # of a rank or alpha
 
 
 def adapter_name(number: int, count: int) -> str:
@@ -133,15 +138,51 @@ def read_configs(folder: Path) -> dict[str, LoKrConfig]:
     """The configurations that a folder holds, by adapter.
 
     Raises:
-        LokrWeightingError: the folder holds no weighted adapters, or not all of them.
+        LokrWeightingError: the folder holds no weighted adapters, or not all of them, or one's
+            configuration makes no sense; names the file.
     """
     configs_by_name = {}
     for name in saved_names(folder):
-        config = LoKrConfig.from_pretrained(str(folder / name))
+        file = folder / name / CONFIG_NAME
+        read_json(file)
+        try:
+            config = LoKrConfig.from_pretrained(str(folder / name))
+        # peft checks little of what it is given, and fails in any way
+        except Exception as error:
+            raise LokrWeightingError(
+                f"{file}: is none that peft reads: {shortened(str(error) or repr(error), 300)}"
+            ) from None
         if not isinstance(config, LoKrConfig):
-            raise LokrWeightingError(f"{folder / name}: is no LoKr adapter")
+            raise LokrWeightingError(f"{file}: is of no LoKr adapter")
+        _check_numbers(config, file)
         configs_by_name[name] = config
     return configs_by_name
+
+
+def _check_numbers(config: LoKrConfig, file: Path) -> None:
+    """Refuse ranks and alphas that cannot be reckoned with, and patterns that could run for ever.
+
+    Raises:
+        LokrWeightingError: names file and key.
+    """
+    for key, pattern_key in (("r", "rank_pattern"), ("alpha", "alpha_pattern")):
+        patterns = getattr(config, pattern_key) or {}
+        if not isinstance(patterns, dict):
+            raise LokrWeightingError(f"{file}: {pattern_key}: an object is wanted")
+        for where, value in ((key, getattr(config, key)), *patterns.items()):
+            good = isinstance(value, int) or (key == "alpha" and isinstance(value, float))
+            if not good or isinstance(value, bool) or not -MOST < value < MOST:
+                raise LokrWeightingError(
+                    f"{file}: {where} = {shortened(repr(value))}: a number is wanted"
+                )
+            if key == "r" and value < 1:
+                raise LokrWeightingError(f"{file}: {where} = {value}: a rank is at least 1")
+        for pattern in patterns:
+            if not MODULE.fullmatch(pattern):
+                raise LokrWeightingError(
+                    f"{file}: {pattern_key}: {shortened(repr(pattern))}: only the names of modules "
+                    "are read, no other regular expressions"
+                )
 
 
 def saved_names(folder: Path) -> list[str]:
