@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.targets.lycoris.config import read_config
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.targets.lycoris.config import LycorisConfig, read_config
+from lokr_weighting.targets.lycoris.network import network_tensors
 from lokr_weighting.targets.lycoris.simpletuner import simpletuner_changes
 from lokr_weighting.targets.lycoris.template import read_template
+from lokr_weighting.targets.registry import listed
 from lokr_weighting_simpletuner.families import why_refused
 
 MEASURE_ELSEWHERE = (
@@ -119,6 +122,26 @@ def not_used(config: Any) -> str | None:
         "of the blocks, with factors of its own. exclude_name, enable_conv and lora_prefix are "
         "kept."
     )
+
+
+def check_adaptable(model: Any) -> None:
+    """Before anything is measured: LyCORIS must be able to adapt every Linear of the blocks.
+
+    Raises:
+        LokrWeightingError: it cannot, e.g. for the layers of some quantisations.
+    """
+    entries = {f"{name}.*": {"factor": 1, "full_matrix": True} for name in block_names(model)}
+    preset = {"name_algo_map": entries, "use_fnmatch": True}
+    made = network_tensors(
+        model, LycorisConfig.model_validate({"algo": "lokr", "apply_preset": preset})
+    )
+    linears = [linear.name for linear in block_linears(model)]
+    without = [name for name in linears if name not in made]
+    if without or not linears:
+        raise LokrWeightingError(
+            f"LyCORIS adapts only {len(linears) - len(without)} of the blocks' {len(linears)} "
+            f"Linears in this run ({listed(without)}): choose another base_model_precision"
+        )
 
 
 def _check_template(path: Path) -> None:

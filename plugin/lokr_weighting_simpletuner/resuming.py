@@ -7,7 +7,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import parse_json, read_json
+from lokr_weighting.files import read_json
+from lokr_weighting.parsing import parse_json
 
 SAVED = "lokr_weighting"
 """The key of the plan's identity in the metadata of saved adapters."""

@@ -12,6 +12,7 @@ from lokr_weighting.measure import layouts
 from lokr_weighting.measure.layout import Layout
 from lokr_weighting.measure.layouts import register_layout
 from lokr_weighting.models import table
+from lokr_weighting.models.family import BlockList, Family, Streams
 from lokr_weighting.models.table import family_of
 from tests.families.tiny import model_and_inputs
 from tests.tiny_models import model_and_inputs as flux_and_inputs
@@ -78,6 +79,24 @@ def test_z_images_omni_mode_is_refused() -> None:
         Probe(model) as probe,
         torch.no_grad(),
         pytest.raises(LokrWeightingError, match="omni mode"),
+    ):
+        probe.measure(lambda: model(**inputs))
+
+
+def test_a_row_that_indexes_into_one_tensor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "REGISTERED", [])
+    model, inputs = model_and_inputs("WanTransformer3DModel")
+    register_family(
+        Family(
+            "wrong",
+            ("WanTransformer3DModel",),
+            (BlockList("blocks", (), Streams(text_in=None, image_out=0)),),
+        )
+    )
+    with (
+        Probe(model) as probe,
+        torch.no_grad(),
+        pytest.raises(LokrWeightingError, match="gives one tensor, but its family's row says a"),
     ):
         probe.measure(lambda: model(**inputs))
 

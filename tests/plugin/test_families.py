@@ -82,7 +82,7 @@ def test_a_registered_family_counts(rooms: dict[str, Any]) -> None:
     flux, before, after, another = rooms["registered"]
     assert (flux, after) == (None, None)
     assert "'hidream' cannot be measured (nothing tells which" in before
-    assert "'sana' cannot be measured (its feed-forwards are conv" in another
+    assert "'sana' cannot be measured (its convolutions were" in another
 
 
 def test_each_of_simpletuners_families_is_measured_or_refused(rooms: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "deepspeed": ({"deepspeed_config": "ds.json"}, "under DeepSpeed measure in one process"),
     "family": (
         {"model_family": "sana", "model_flavour": None},
-        "'sana' cannot be measured (its feed-forwards are convolutions); known are auraflow, ",
+        "'sana' cannot be measured (its convolutions were tried in no run); known are auraflow, ",
     ),
     "flavour": (
         {"model_family": "qwen_image", "model_flavour": "v2.1"},

@@ -157,7 +157,15 @@ def test_nothing_is_written_before_the_first_sample(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c" / SETTINGS_FILE).read_text())["seed"] == 1
 
 
-@pytest.mark.parametrize("left", [".settings.json.x1y2", ".lock", "settings.json"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        ".settings.json.x1y2",
+        ".settings.json.abcd1234.lokr-weighting",
+        ".lock",
+        "settings.json",
+    ],
+)
 def test_what_a_kill_before_the_first_sample_left_is_ours(tmp_path: Path, left: str) -> None:
     (tmp_path / left).write_text('{"model": "another"}' if left == SETTINGS_FILE else "")
     begun(tmp_path)

@@ -1,14 +1,12 @@
 """`compare`: plans compared by training with them."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lokr_weighting import stopping
 from lokr_weighting.cli import options
-from lokr_weighting.cli.exits import INTERRUPTED
 from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import is_main
@@ -143,12 +141,10 @@ def compare(
             )
     except KeyboardInterrupt:
         done = len(list((output / RUNS).glob("*.json")))
-        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
-        typer.echo(
-            f"\ninterrupted: {done} finished trainings are kept in {output}; go on with: {command}",
-            err=True,
+        stopping.say(
+            f"{done} finished trainings are kept in {output}; go on with: {stopping.command()}"
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise
     if not is_main():
         return
     write_json(output / RESULT, comparison.as_json())

@@ -12,7 +12,8 @@ from typing import Any
 
 from lokr_weighting.data.metadata import METADATA, Wanted, one_line
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import LARGEST_JSON, parse_json, read_text
+from lokr_weighting.files import LARGEST_JSON, read_text
+from lokr_weighting.parsing import parse_json
 
 SUFFIXES = (".txt", ".caption", ".json")
 KEYS = ("caption", "captions", "text", "prompt")

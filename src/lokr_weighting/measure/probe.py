@@ -247,9 +247,13 @@ class Probe:
         if image_in is None:
             assert text_in is not None
             return None, text_part(
-                name, text_in.tokens, _chosen(output, streams.text_out), layout, self._text_mask
+                name,
+                text_in.tokens,
+                _chosen(name, output, streams.text_out),
+                layout,
+                self._text_mask,
             )
-        image_out = _chosen(output, streams.image_out)
+        image_out = _chosen(name, output, streams.image_out)
         if streams.joined:
             count = self._text_tokens if layout.text_tokens is None else layout.text_tokens
             if count is None and layout.packed is None:
@@ -263,12 +267,18 @@ class Probe:
                 name, streams.joined, tokens, image_out, count or 0, layout, self._text_mask
             )
         image = image_part(name, image_in.tokens, image_out, layout)
-        text_out = None if streams.text_out is None else output[streams.text_out]
+        place = streams.text_out
+        text_out = None if place is None else _chosen(name, output, place)
         if text_in is None or text_out is None:
             return image, None
         return image, text_part(name, text_in.tokens, text_out, layout, self._text_mask)
 
 
-def _chosen(output: Any, place: int | None) -> Tensor:
+def _chosen(block: str, output: Any, place: int | None) -> Tensor:
     """A stream in a block's output."""
+    if isinstance(output, Tensor) != (place is None):
+        made = "one tensor" if isinstance(output, Tensor) else f"{len(output)} values"
+        raise LokrWeightingError(
+            f"{block} gives {made}, but its family's row says a stream is at {place}: correct it"
+        )
     return output if place is None else output[place]

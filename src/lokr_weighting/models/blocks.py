@@ -1,4 +1,4 @@
-"""A model's blocks, and the Linears in them."""
+"""A model's blocks, and the Linears and convolutions in them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Stream = Literal["image", "text"]
+CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,17 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockLinear:
-    """A Linear inside a block.
+    """A Linear inside a block, or a convolution: one Linear for every window its kernel sees.
 
     Attributes:
         name: its full name in the model.
         block: the block's full name.
         pattern: the configuration's pattern that names it, e.g. "transformer_blocks.0.ff*".
         base: whether it gets the block's factor itself.
-        out_features: output width.
-        in_features: input width.
+        out_features: output width; a convolution's output channels.
+        in_features: input width; a convolution's input channels, of one group.
+        kernel: a convolution's kernel, e.g. (3, 3); () for a Linear.
+        groups: into how many a convolution parts its channels; 1 for a Linear.
         stream: whose tokens pass through it, "image" or "text"; None where both do. In a block of
             one stream alone it is that one.
         added: trainable parameters that it gets beside its LoKr's two matrices.
@@ -48,6 +51,13 @@ class BlockLinear:
     in_features: int
     stream: Stream | None = None
     added: int = 0
+    kernel: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its weight's shape."""
+        return self.out_features, self.in_features, *self.kernel
 
 
 def blocks_of(model: "nn.Module") -> list[Block]:
@@ -79,7 +89,7 @@ def ranges_of_lists(names: Sequence[str]) -> list[str]:
 
 
 def block_linears(model: "nn.Module | Skeleton") -> list[BlockLinear]:
-    """Every Linear inside a block, in the order of the blocks and of their modules."""
+    """Every Linear and convolution inside a block, in the order of blocks and modules."""
     return [
         linear
         for blocks, name, block in _blocks_in(skeleton_of(model))
@@ -97,18 +107,33 @@ def _blocks_in(model: Skeleton) -> Iterator[tuple[BlockList, str, Skeleton]]:
 
 def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[BlockLinear]:
     for name, module in block.named_modules():
-        if module.base != "Linear":
+        shape = shape_of(module)
+        if shape is None:
             continue
+        out_features, in_features, *kernel = shape
         pattern = next((base for base in blocks.base if fnmatchcase(name, base)), None)
         yield BlockLinear(
             name=f"{path}.{name}",
             block=path,
             pattern=f"{path}.{pattern or '*'}",
             base=pattern is not None,
-            out_features=module.arguments["out_features"],
-            in_features=module.arguments["in_features"],
+            out_features=out_features,
+            in_features=in_features,
             stream=_stream(name, blocks),
+            kernel=tuple(kernel),
+            groups=module.arguments.get("groups", 1),
         )
+
+
+def shape_of(module: Skeleton) -> tuple[int, ...] | None:
+    """The shape of a Linear's or a convolution's weight; None for other modules."""
+    arguments = module.arguments
+    if module.base == "Linear":
+        return arguments["out_features"], arguments["in_features"]
+    if module.base not in CONVOLUTIONS:
+        return None
+    in_channels = arguments["in_channels"] // arguments["groups"]
+    return arguments["out_channels"], in_channels, *arguments["kernel_size"]
 
 
 def _stream(name: str, blocks: BlockList) -> Stream | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from lokr_weighting.digests import file_digests, short_digest, unread_bytes
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, shortened
+from lokr_weighting.files import read_json
+from lokr_weighting.parsing import shortened
 
 INDEX = "model_index.json"
 REPLACED = ("scheduler",)

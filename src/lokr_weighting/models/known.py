@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, shortened
+from lokr_weighting.files import read_json
 from lokr_weighting.models.limits import check_sides, few_modules
 from lokr_weighting.models.skeleton import Skeleton, parse_skeleton, skeleton_of
 from lokr_weighting.models.table import checkpoints
+from lokr_weighting.parsing import shortened
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import shortened
 from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
 from lokr_weighting.models.limits import few_modules
 from lokr_weighting.models.table import pipeline_call
+from lokr_weighting.parsing import shortened
 
 Offload = Literal["none", "group", "sequential"]
 PARTS = ("transformer", "vae")

@@ -125,8 +125,8 @@ def parameters_without_critical(plan: Plan) -> int:
     for linear in plan.linears:
         factor = wanted_factor(linear.base, factors[linear.block], plan.recipe)
         factor = capped(factor, linear.out_features, linear.in_features)
-        total += split_of(linear.out_features, linear.in_features, factor).parameters
-        total += linear.added
+        split = split_of(linear.out_features, linear.in_features, factor)
+        total += split.parameters_with(linear.kernel) + linear.added
     return total
 
 
@@ -164,6 +164,8 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         factor=factor,
         split=split_of(linear.out_features, linear.in_features, factor),
         added=linear.added,
+        kernel=linear.kernel,
+        groups=linear.groups,
     )
 
 

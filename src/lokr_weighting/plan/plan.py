@@ -2,10 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import read_model, write_json
@@ -56,11 +63,12 @@ class BlockPlan(Part):
 
 
 class LinearPlan(Part):
-    """One adapted Linear: the factor asked for and the split it becomes.
+    """One adapted Linear or convolution: the factor asked for and the split it becomes.
 
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
     feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
-    template has LyCORIS train beside the split's two matrices (DoRA's scales).
+    template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
+    `kernel`; its `in_features` are one group's input channels.
     """
 
     name: str
@@ -72,6 +80,16 @@ class LinearPlan(Part):
     factor: Width
     split: Split
     added: Annotated[int, Field(ge=0)] = 0
+    kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    groups: Annotated[int, Field(ge=1)] = 1
+
+    @model_serializer(mode="wrap")
+    def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A Linear is written without a convolution's keys, as before there were any."""
+        written = write(self)
+        if not self.kernel:
+            del written["kernel"], written["groups"]
+        return written
 
     @model_validator(mode="after")
     def _split_fits(self) -> Self:
@@ -83,8 +101,18 @@ class LinearPlan(Part):
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters of this Linear's LoKr."""
-        return self.split.parameters + self.added
+        """Trainable parameters of this Linear's or convolution's LoKr."""
+        return self.split.parameters_with(self.kernel) + self.added
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its weight's shape."""
+        return self.out_features, self.in_features, *self.kernel
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of w1 and w2."""
+        return self.split.shapes_with(self.kernel)
 
 
 class Plan(Part):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from lokr_weighting.files import shortened
+from lokr_weighting.parsing import shortened
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
@@ -35,9 +36,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def save_as(figure: Figure, file: Path, dpi: int = 150) -> None:
-    """Write a figure in the format of its suffix, whole or not at all."""
+    """Write a figure in the format of its suffix, whole or not at all; the same bytes each time."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=file.suffix[1:], dpi=dpi)
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": file.stem}):
+        figure.savefig(drawn, format=file.suffix[1:], dpi=dpi, metadata=metadata)
     write_bytes(file, drawn.getvalue())
 
 

@@ -59,10 +59,15 @@ def block_rows(plan: Plan) -> list[list[str]]:
 
 
 def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
-    """One row a Linear: name, in, out, factor, split, parameters, share of them."""
+    """One row a Linear: name, in, out, factor, split, parameters, share of them.
+
+    A convolution's kernel stands beside its name.
+    """
     return [
         (
-            linear.name,
+            f"{linear.name} ({'x'.join(map(str, linear.kernel))})"
+            if linear.kernel
+            else linear.name,
             linear.in_features,
             linear.out_features,
             linear.factor,
@@ -72,6 +77,13 @@ def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
         )
         for linear in plan.linears
     ]
+
+
+def counted(plan: Plan) -> str:
+    """How many Linears, and convolutions where there are any, a plan adapts."""
+    convolutions = sum(bool(linear.kernel) for linear in plan.linears)
+    linears = f"{len(plan.linears) - convolutions} Linears"
+    return f"{linears} and {convolutions} convolutions" if convolutions else linears
 
 
 def plan_remarks(plan: Plan) -> list[str]:
@@ -84,7 +96,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
         *_which_streams(plan),
-        f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
+        f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
     if any(block.kept is not None for block in plan.blocks):

@@ -1,7 +1,8 @@
 """A trained LoKr's tensors, read from a LyCORIS file or from peft adapters, and checked."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.blocks import shape_of
+from lokr_weighting.models.skeleton import skeleton_of
 from lokr_weighting.plan.splits import Split
-from lokr_weighting.targets.peft.layout import PEFT_PREFIX, read_configs
+from lokr_weighting.targets.peft.layout import PEFT_PREFIX, check_kernel, read_configs
 
 HALVES = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
 """A matrix, or its two factors."""
@@ -45,15 +48,17 @@ OTHER_ALGORITHMS = {
 
 @dataclass(frozen=True)
 class Factors:
-    """One Linear's LoKr.
+    """One Linear's or convolution's LoKr.
 
     Attributes:
         tensors: "lokr_w1" or its two factors, "lokr_w2" or its two factors.
         scale: what the product is multiplied by.
+        kernel: a convolution's kernel, where the model is known; () for a Linear.
     """
 
     tensors: dict[str, Tensor]
     scale: float = 1.0
+    kernel: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int | None:
@@ -64,9 +69,18 @@ class Factors:
         return None
 
     @property
+    def size(self) -> tuple[int, ...]:
+        """The shape of what the two make together; a factored w2 tells of no kernel."""
+        (out_l, in_m), (out_k, in_n) = (_sides(self.tensors, name) for name in ("w1", "w2"))
+        kernel = self.tensors["lokr_w2"].shape[2:] if "lokr_w2" in self.tensors else ()
+        return out_l * out_k, in_m * in_n, *kernel
+
+    @property
     def split(self) -> Split:
         """The Kronecker split."""
         (out_l, in_m), (out_k, in_n) = (_sides(self.tensors, name) for name in ("w1", "w2"))
+        if "lokr_w2" not in self.tensors:
+            in_n //= math.prod(self.kernel)
         return Split(out_l, out_k, in_m, in_n)
 
 
@@ -79,8 +93,12 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
         LokrWeightingError: the file cannot be read, is broken, holds something else than LoKr, or
             modules that the model does not have; names the tensor.
     """
-    linears = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
-    by_key = {name.replace(".", "_"): name for name in linears}
+    shapes = {
+        name: shape
+        for name, each in skeleton_of(model).named_modules()
+        if (shape := shape_of(each)) is not None
+    }
+    by_key = {name.replace(".", "_"): name for name in shapes}
     in_file: dict[str, dict[str, Tensor]] = {}
     loaded = _load(file)
     _check_kinds(loaded, file)
@@ -96,19 +114,20 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
     for name, tensors in in_file.items():
         where = f"{file}: {name}"
         alpha = tensors.pop("alpha", None)
-        check_tensors(tensors, where)
-        factors = Factors(tensors)
+        kernel = shapes[name][2:]
+        check_tensors(tensors, where, (2 + len(kernel),))
+        factors = Factors(tensors, kernel=kernel)
         if alpha is not None:
             scale = _number(alpha, f"{where}: alpha")
             if factors.rank is not None:
-                factors = Factors(tensors, scale / factors.rank)
+                factors = Factors(tensors, scale / factors.rank, kernel)
         modules[name] = factors
-        split, linear = factors.split, linears[name]
-        size = (split.out_l * split.out_k, split.in_m * split.in_n)
-        if size != (linear.out_features, linear.in_features):
+        size, wanted = factors.size, shapes[name]
+        if len(size) < len(wanted):  # a factored w2 holds the kernel in its columns
+            wanted = (wanted[0], math.prod(wanted[1:]))
+        if size != wanted:
             raise LokrWeightingError(
-                f"{where} is {size} in the file and "
-                f"{(linear.out_features, linear.in_features)} in {type(model).__name__}"
+                f"{where} is {size} in the file and {wanted} in {type(model).__name__}"
             )
     return modules
 
@@ -130,7 +149,9 @@ def read_peft(folder: Path) -> dict[str, Factors]:
             name, _, kind = key.removeprefix(PEFT_PREFIX).rpartition(".")
             in_file.setdefault(name, {})[kind] = tensor
         for name, tensors in in_file.items():
-            check_tensors(tensors, f"{file}: {name}")
+            check_tensors(tensors, f"{file}: {name}", (2, 3, 4))
+            if "lokr_w2" in tensors:
+                check_kernel(f"{file}: {name}", tensors["lokr_w2"].ndim - 2)
             if name in modules:
                 raise LokrWeightingError(f"{file}: {name}: stands in two adapters")
             alpha, rank = (
@@ -144,12 +165,13 @@ def read_peft(folder: Path) -> dict[str, Factors]:
     return modules
 
 
-def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], where: str, sides: Sequence[int] = (2,)) -> None:
     """Refuse what is no whole LoKr.
 
     Args:
         tensors: one module's, by kind, without alpha.
         where: the file and the module, for the message.
+        sides: how many sides w2 may have: more than two where it holds a convolution's kernel.
 
     Raises:
         LokrWeightingError: a matrix is missing, there in both forms, has not two sides, another
@@ -165,11 +187,12 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
             missing = whole if not parts else second if parts == [first] else first
             raise LokrWeightingError(f"{where}: {missing} is missing")
     for kind, tensor in tensors.items():
-        if tensor.ndim != 2 or not tensor.numel():
-            raise LokrWeightingError(
-                f"{where}: {kind} has the shape {list(tensor.shape)}; the matrix of a Linear has "
-                "two sides"
-            )
+        allowed = sides if kind == "lokr_w2" else (2,)
+        if tensor.ndim not in allowed or not tensor.numel():
+            what = "the matrix of a Linear has two sides"
+            if allowed != (2,):
+                what = f"that of a convolution has {' or '.join(map(str, allowed))} sides"
+            raise LokrWeightingError(f"{where}: {kind} has the shape {list(tensor.shape)}; {what}")
         if not tensor.is_floating_point():
             raise LokrWeightingError(f"{where}: {kind} is {tensor.dtype}, which no weight is")
         if not _is_finite(tensor):
@@ -256,7 +279,7 @@ def _load(file: Path) -> dict[str, Tensor]:
 def _sides(tensors: Mapping[str, Tensor], which: str) -> tuple[int, int]:
     """(out, in) of w1 or w2, factored or not."""
     if f"lokr_{which}" in tensors:
-        out_side, in_side = tensors[f"lokr_{which}"].shape
+        out_side, in_side = tensors[f"lokr_{which}"].shape[:2]
         return out_side, in_side
     return tensors[f"lokr_{which}_a"].shape[0], tensors[f"lokr_{which}_b"].shape[1]
 

@@ -10,13 +10,14 @@ from typing import Any
 from peft import LoKrConfig
 from peft.tuners.lokr.layer import factorization
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, shortened
+from lokr_weighting.files import read_json
+from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
+from lokr_weighting.targets.replaced import NAME, replace_adapters, save_in_order
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
 PEFT_PREFIX = "base_model.model."
@@ -29,8 +30,6 @@ TOLD_TO_DIFFUSERS = (
     "decompose_factor",
     "decompose_both",
 )
-NAME = re.compile(r"lokr_(?P<number>\d{1,4})of(?P<count>\d{1,4})")
-
 MODULE = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
 """A module's name as it stands in peft's patterns, escaped or not."""
 MOST = 1e30  # of a rank or alpha
@@ -49,8 +48,11 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         options: other arguments of peft's LoKrConfig, e.g. module_dropout.
 
     Raises:
-        LokrWeightingError: no factor of peft's makes some split of the plan.
+        LokrWeightingError: no factor of peft's makes some split of the plan, or it has a
+            convolution that peft cannot adapt.
     """
+    for linear in plan.linears:
+        check_kernel(linear.name, len(linear.kernel))
     factors = stock_factors({linear.split for linear in plan.linears})
     groups: dict[int, list[str]] = {}
     for linear in plan.linears:
@@ -63,6 +65,26 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         )
         for number, factor in enumerate(sorted(groups), start=1)
     }
+
+
+def check_kernel(name: str, sides: int) -> None:
+    """Refuse a convolution of which stock peft makes no LoKr, or another than LyCORIS.
+
+    Args:
+        name: the convolution's name.
+        sides: how many sides its kernel has; 0 for a Linear.
+
+    Raises:
+        LokrWeightingError: it is a Conv1d, whose Kronecker product peft takes over the wrong axes,
+            or a Conv3d, for which it has no layer.
+    """
+    if sides not in (0, 2):
+        why = "takes the Kronecker product of its channels over the wrong axes"
+        if sides != 1:
+            why = "has no LoKr for it"
+        raise LokrWeightingError(
+            f"{name}: is a Conv{sides}d, and peft {why}; only LyCORIS (--format lycoris) adapts it"
+        )
 
 
 def stock_factors(splits: Iterable[Split]) -> dict[Split, int]:
@@ -109,7 +131,7 @@ def write_adapter(place: Path, config: LoKrConfig, tensors: Mapping[str, Tensor]
     told = {PEFT_PREFIX + key: getattr(config, key) for key in TOLD_TO_DIFFUSERS}
     told[f"{PEFT_PREFIX}target_modules"] = sorted(config.target_modules or ())
     place.mkdir(parents=True, exist_ok=True)
-    save_file(
+    save_in_order(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         place / SAFETENSORS_WEIGHTS_NAME,
         metadata={"format": "pt", DIFFUSERS_METADATA: json.dumps(told, sort_keys=True)},
@@ -122,15 +144,19 @@ def write_configs(plan: Plan, folder: Path, base_model: str | None = None) -> li
 
     Args:
         plan: the plan.
-        folder: gets one folder for each adapter.
+        folder: gets one folder for each adapter; adapters that are there make way.
         base_model: what the files call the model.
 
     Returns:
         the adapters' names.
     """
     adapters = configs(plan, base_model_name_or_path=base_model)
-    for name, config in adapters.items():
-        config.save_pretrained(str(folder / name))
+
+    def write(place: Path) -> None:
+        for name, config in adapters.items():
+            config.save_pretrained(str(place / name))
+
+    replace_adapters(folder, write)
     return list(adapters)
 
 
