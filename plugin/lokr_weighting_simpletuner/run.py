@@ -28,7 +28,12 @@ from lokr_weighting.targets.registry import LYCORIS, as_planned, listed
 from lokr_weighting.targets.tensors import differences_from_plan
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.measuring import calibrate_run
-from lokr_weighting_simpletuner.refusals import check_adaptable, check_config, not_used
+from lokr_weighting_simpletuner.refusals import (
+    check_adaptable,
+    check_config,
+    check_model,
+    not_used,
+)
 from lokr_weighting_simpletuner.resuming import (
     SAVED,
     Checkpoint,
@@ -155,6 +160,7 @@ class Run:
         folder = Path(config.output_dir) / FOLDER
         own = Path(config.lycoris_config)
         template = read_template(own)
+        check_model(trainer.model)
         check_adaptable(model)
         _announce(trainer, "running", "Measuring the blocks on the run's own images.")
         calibration, settled = calibrate_run(trainer, settings, recipe, folder)

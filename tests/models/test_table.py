@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from lokr_weighting import (
     LokrWeightingError,
@@ -13,7 +14,7 @@ from lokr_weighting import (
 from lokr_weighting.files import checked
 from lokr_weighting.models import table
 from lokr_weighting.models.blocks import block_names
-from lokr_weighting.models.family import BlockList, Family
+from lokr_weighting.models.family import BlockList, Family, Streams
 from lokr_weighting.models.known import empty_transformer
 from lokr_weighting.models.skeleton import skeleton_of
 from lokr_weighting.models.table import (
@@ -34,6 +35,26 @@ def test_a_model_of_no_known_family_is_answered_with_its_module_lists() -> None:
         LokrWeightingError, match=r"transformer_blocks \(2 x BasicTransformerBlock\)"
     ):
         block_names(model)
+
+
+class MutableModuleList(nn.ModuleList):
+    """As SimpleTuner names its own."""
+
+
+@pytest.mark.parametrize("kinds", [(), (nn.ModuleList,), (nn.ModuleList, MutableModuleList)])
+def test_the_row_that_is_written_for_a_model_is_valid(
+    kinds: tuple[type[nn.ModuleList], ...],
+) -> None:
+    model = nn.Module()
+    for number, kind in enumerate(kinds):
+        model.add_module(f"blocks{number}", kind([nn.Linear(2, 2)]))
+    with pytest.raises(LokrWeightingError) as raised:
+        block_names(model)
+    row = str(raised.value).partition("lokr_weighting.register_family(")[2].removesuffix(")")
+    names = {"Family": Family, "BlockList": BlockList, "streams": Streams()}
+    family = eval(row, names)
+    assert family.classes == ("Module",)
+    assert [blocks.path for blocks in family.lists] == [f"blocks{n}" for n in range(len(kinds))]
 
 
 def test_every_familys_file_is_read_and_its_rows_are_of_the_classes_own_libraries() -> None:

@@ -19,6 +19,13 @@ def test_images_are_drawn_as_often_as_training_comes_to_them(rooms: dict[str, An
         assert all(abs(number - expected) < 4 * expected**0.5 for number in numbers)
 
 
+def test_a_model_that_predicts_noise_is_noised_by_its_own_schedule(rooms: dict[str, Any]) -> None:
+    found = rooms["noised"]
+    # the whole timestep below, so that the record's bin is the one that was run
+    assert found["given"] == [int(found["timestep"] * 1000)]
+    assert found["off"] < 1e-6
+
+
 def test_a_process_without_any_image_is_told_to_be_one_of_fewer() -> None:
     backend = SimpleNamespace(aspect_ratio_bucket_indices={"1.0": []})
     sampler = SimpleNamespace(

@@ -139,6 +139,15 @@ LAYOUTS: dict[str, LayoutReader] = {
 """What a row's `layout` names; `register_layout` adds to it."""
 
 
+OF_IMAGES = ("by ids", "by shapes", "hidream")
+"""Layouts that say nothing of the text."""
+
+
+def tells_padding(family: Family) -> bool:
+    """Whether the model's own call tells which text tokens of a family's are padding."""
+    return family.text_mask is not None or family.layout not in (None, *OF_IMAGES)
+
+
 def register_layout(name: str, reader: LayoutReader) -> None:
     """Add a way that a family's row can name as its `layout`."""
     LAYOUTS[name] = reader

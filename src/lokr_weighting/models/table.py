@@ -17,6 +17,8 @@ from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 if TYPE_CHECKING:
     from torch import nn
 
+MODULE_LISTS = ("ModuleList", "MutableModuleList")
+"""What holds blocks: torch's own, and SimpleTuner's."""
 REGISTERED: list[Family] = []
 """Families that users added, the latest first."""
 REGISTERED_CALLS: dict[str, PipelineCall] = {}
@@ -28,17 +30,36 @@ class SimpleTuner(BaseModel):
 
     Attributes:
         model_family: what its configuration calls the family.
+        also: other names that it knows the same family by.
         streams: a block list's path -> where the streams enter and leave there.
         functions: as in `Family`.
+        text_argument: as in `Family`.
+        text_mask: as in `Family`.
+        layout: as in `Family`.
         class_names: a class of diffusers' inside it -> the class that stands there.
+        list_class: the class of its block lists.
+        refused: why no run of the family can be measured, where only its transformer is known.
+        refused_flavours: a flavour whose model cannot be measured -> why.
+        refused_inputs: what a batch may bring that the model's tokens cannot be told apart with
+            -> why.
+        tried: whether a run was seen from start to finish; else its transformer alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_family: str
+    also: tuple[str, ...] = ()
     streams: dict[str, Streams] = {}
     functions: tuple[str, ...] = ()
+    text_argument: str | None = None
+    text_mask: str | None = None
+    layout: str | None = None
     class_names: dict[str, str] = {}
+    list_class: str = "MutableModuleList"
+    refused: str | None = None
+    refused_flavours: dict[str, str] = {}
+    refused_inputs: dict[str, str] = {}
+    tried: bool = True
 
 
 class FamilyFile(BaseModel):
@@ -88,7 +109,15 @@ class FamilyFile(BaseModel):
             replace(blocks, streams=own.streams.get(blocks.path, blocks.streams))
             for blocks in self.lists
         )
-        there = replace(everywhere, lists=lists, library="simpletuner", functions=own.functions)
+        there = replace(
+            everywhere,
+            lists=lists,
+            library="simpletuner",
+            functions=own.functions,
+            text_argument=own.text_argument or self.text_argument,
+            text_mask=own.text_mask or self.text_mask,
+            layout=own.layout or self.layout,
+        )
         return [there, everywhere]
 
 
@@ -130,17 +159,17 @@ def family_of(model: "nn.Module | Skeleton") -> Family:
     lists = {
         path: child
         for path, child in skeleton_of(model).children.items()
-        if child.class_name == "ModuleList" and child.children
+        if child.class_name in MODULE_LISTS and child.children
     }
     listed = ", ".join(
         f"{path} ({len(child.children)} x {next(iter(child.children.values())).class_name})"
         for path, child in lists.items()
     )
-    rows = ", ".join(f'BlockList("{path}", ("norm*", "ff*"), streams)' for path in lists)
+    rows = "".join(f'BlockList("{path}", ("norm*", "ff*"), streams), ' for path in lists)
     raise LokrWeightingError(
         f"{name} is in no family of models known here; its module lists are: {listed or 'none'}. "
         "To add it, say where its streams enter and leave: lokr_weighting.register_family("
-        f'Family("my_family", ("{name}",), ({rows},)))'
+        f'Family("my_family", ("{name}",), ({rows.rstrip()})))'
     )
 
 

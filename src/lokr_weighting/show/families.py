@@ -69,7 +69,9 @@ def family_rows() -> list[FamilyRow]:
             file.name,
             file.classes,
             {blocks.path: streams_in_words(blocks.streams) for blocks in file.lists},
-            None if file.simpletuner is None else file.simpletuner.model_family,
+            None
+            if file.simpletuner is None or file.simpletuner.refused
+            else file.simpletuner.model_family,
             tuple(file.pipelines),
             {name: each.source for name, each in file.checkpoints.items()},
             file.tested,
