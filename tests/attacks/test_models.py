@@ -124,4 +124,6 @@ def test_a_folder_where_a_configuration_is_expected_is_refused(cli: Cli, model: 
     refused_in_one_line(run, "c.json: there is no such file")
     (model.parent / "c.json").write_text(json.dumps({"algo": "lokr"}))
     run = cli("verify", "c.json", "--model", "model")
-    refused_in_one_line(run, "model: no transformer/config.json and no config.json")
+    refused_in_one_line(
+        run, "model: no transformer/config.json, unet/config.json or config.json in this folder"
+    )

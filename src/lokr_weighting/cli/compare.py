@@ -163,6 +163,8 @@ def _is_comparison(output: Path) -> bool:
     """Whether a folder is a comparison, or one that was stopped before it began to train."""
     from lokr_weighting.studies.compare import CALIBRATION, PLANS, SETUP
 
+    if not output.is_dir():
+        return False
     if json_with(output / SETUP, "setup", "job")():
         return True
     return {file.name for file in output.iterdir()} <= {CALIBRATION, PLANS}
