@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_without_its_t5_that_part_is_all_padding(pipelines: Pipelines) -> None:
     pipeline = DiffusionPipeline.from_pretrained(pipelines("sd3"), text_encoder_3=None)
     own = Encoder(pipeline, torch.device("cpu"))
     own.encode_caption(CAPTION)
-    embeddings = own.embeddings[CAPTION]["prompt_embeds"]
+    embeddings: Any = own.embeddings[CAPTION]["prompt_embeds"]
     assert not embeddings[0, CLIP:].any()
     assert places(own.real[CAPTION]) == list(range(len(pipeline.tokenizer(CAPTION).input_ids)))
     assert own.real[CAPTION].shape[1] == embeddings.shape[1]
@@ -50,7 +51,8 @@ def test_flux_and_auraflow_have_one_part(kind: str, tokenizer: str, pipelines: P
     own = encoder(pipelines, kind)
     own.encode_caption(CAPTION)
     count = len(getattr(own.pipeline, tokenizer)(CAPTION).input_ids)
-    length = own.embeddings[CAPTION]["prompt_embeds"].shape[1]
+    embeddings: Any = own.embeddings[CAPTION]["prompt_embeds"]
+    length = embeddings.shape[1]
     # Llama's tokenizer pads in front
     expected = range(count) if kind == "flux" else range(length - count, length)
     assert places(own.real[CAPTION]) == list(expected)
