@@ -51,6 +51,7 @@ class Command:
         others: which files are not compared.
         may_trace: whether a traceback is another program's.
         warm: imports what its forks need not import any more, beside `LIBRARIES`.
+        cached: what of the stock is copied with the caches that a first run leaves in it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Command:
     others: Callable[[str], bool] = lambda name: name.startswith("cache/")
     may_trace: Callable[[Disturbance, Outcome], bool] = lambda *_: False
     warm: Callable[[], None] = lambda: None
+    cached: str = ""
 
     def call(self) -> int:
         """Run it in this process, in its room; its exit code."""
@@ -250,6 +252,7 @@ COMMANDS = (
         ),
         may_trace=lambda _, outcome: outcome.code in (0, 1),
         warm=_warm_simpletuner,
+        cached="run",
     ),
 )
 """The shares add up to 200; the cheap ones are disturbed more often."""
