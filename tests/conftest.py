@@ -82,18 +82,6 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return folder
 
 
-@pytest.fixture
-def unet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row of the tiny UNet's blocks."""
-    from lokr_weighting import BlockList, Family, Streams
-    from lokr_weighting.models import table
-
-    alone = Streams(text_in=None, image_out=None, text_out=None)
-    paths = ("down_blocks.1.attentions.0", "mid_block.attentions.0", "up_blocks.0.attentions.0")
-    lists = tuple(BlockList(f"{path}.transformer_blocks", ("ff*",), alone) for path in paths)
-    monkeypatch.setattr(table, "REGISTERED", [Family("unet", ("UNet2DConditionModel",), lists)])
-
-
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight small images of several sizes, two captions each."""

@@ -9,11 +9,7 @@ from tests.inputs import records_in
 from tests.pipelines.build import WHOLE
 
 
-# Sana's convolutions are in no plan yet, and generate says so
-@pytest.mark.parametrize(
-    "kind", [*tiny_pipelines.KINDS, *(kind for kind in WHOLE if kind != "sana")]
-)
-@pytest.mark.usefixtures("unet")
+@pytest.mark.parametrize("kind", [*tiny_pipelines.KINDS, *WHOLE])
 def test_generate_writes_a_configuration_that_verifies_exact(
     kind: str,
     pipelines: Callable[[str], Path],

@@ -99,7 +99,6 @@ def test_several_samples_at_once_have_the_losses_that_they_have_alone(
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-@pytest.mark.usefixtures("unet")
 def test_a_resumed_calibration_is_the_uninterrupted_one_byte_for_byte(
     kind: str, pipelines: Callable[[str], Path], images: Path, tmp_path: Path
 ) -> None:
