@@ -49,6 +49,7 @@ class Command:
         whole: whether exit code 0 means that every file is there.
         codes: further exit codes, for a disturbance.
         others: which files are not compared.
+        cached: a folder whose caches are made before: training with them draws other numbers.
         may_trace: whether a traceback is another program's.
         warm: imports what its forks need not import any more, beside `LIBRARIES`.
         cached: what of the stock is copied with the caches that a first run leaves in it.
@@ -64,6 +65,7 @@ class Command:
     whole: bool = True
     codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     others: Callable[[str], bool] = lambda name: name.startswith("cache/")
+    cached: str = ""
     may_trace: Callable[[Disturbance, Outcome], bool] = lambda *_: False
     warm: Callable[[], None] = lambda: None
     cached: str = ""
@@ -183,6 +185,13 @@ def _train() -> int:
     return main()
 
 
+def _of_simpletuner(name: str) -> bool:
+    """Whether a file is SimpleTuner's own: caches, states, its lists beside the images."""
+    ours = ("images/", "config/", PLUGIN, "output/pytorch_lora_weights")
+    own = name.removeprefix("run/")
+    return own.startswith("images/aspect_ratio_") or not own.startswith(ours)
+
+
 MADE: dict[str, Callable[[Path], Path]] = {
     "images": _images,
     "measured": _measured,
@@ -245,11 +254,8 @@ COMMANDS = (
         whole=False,
         # SimpleTuner ends an interrupted run with 0, and its own errors with 1
         codes={"SIGINT": (0,), "full disk": (1,), "file limit": (1,), "folder deleted": (1,)},
-        others=lambda name: (
-            not name.startswith(
-                (f"run/{PLUGIN}", "run/images/", "run/config/", "run/output/pytorch_lora_weights")
-            )
-        ),
+        others=_of_simpletuner,
+        cached="run",
         may_trace=lambda _, outcome: outcome.code in (0, 1),
         warm=_warm_simpletuner,
         cached="run",
