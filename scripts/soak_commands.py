@@ -49,7 +49,6 @@ class Command:
         whole: whether exit code 0 means that every file is there.
         codes: further exit codes, for a disturbance.
         others: which files are not compared.
-        cached: a folder whose caches are made before: training with them draws other numbers.
         may_trace: whether a traceback is another program's.
         warm: imports what its forks need not import any more, beside `LIBRARIES`.
         cached: what of the stock is copied with the caches that a first run leaves in it.
@@ -65,7 +64,6 @@ class Command:
     whole: bool = True
     codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     others: Callable[[str], bool] = lambda name: name.startswith("cache/")
-    cached: str = ""
     may_trace: Callable[[Disturbance, Outcome], bool] = lambda *_: False
     warm: Callable[[], None] = lambda: None
     cached: str = ""
@@ -185,13 +183,6 @@ def _train() -> int:
     return main()
 
 
-def _of_simpletuner(name: str) -> bool:
-    """Whether a file is SimpleTuner's own: caches, states, its lists beside the images."""
-    ours = ("images/", "config/", PLUGIN, "output/pytorch_lora_weights")
-    own = name.removeprefix("run/")
-    return own.startswith("images/aspect_ratio_") or not own.startswith(ours)
-
-
 MADE: dict[str, Callable[[Path], Path]] = {
     "images": _images,
     "measured": _measured,
@@ -254,8 +245,11 @@ COMMANDS = (
         whole=False,
         # SimpleTuner ends an interrupted run with 0, and its own errors with 1
         codes={"SIGINT": (0,), "full disk": (1,), "file limit": (1,), "folder deleted": (1,)},
-        others=_of_simpletuner,
-        cached="run",
+        others=lambda name: (
+            not name.startswith(
+                (f"run/{PLUGIN}", "run/images/", "run/config/", "run/output/pytorch_lora_weights")
+            )
+        ),
         may_trace=lambda _, outcome: outcome.code in (0, 1),
         warm=_warm_simpletuner,
         cached="run",
