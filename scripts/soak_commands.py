@@ -245,8 +245,10 @@ COMMANDS = (
         whole=False,
         # SimpleTuner ends an interrupted run with 0, and its own errors with 1
         codes={"SIGINT": (0,), "full disk": (1,), "file limit": (1,), "folder deleted": (1,)},
+        # SimpleTuner writes lists of its own beside the images
         others=lambda name: (
-            not name.startswith(
+            name.startswith("run/images/aspect_ratio_")
+            or not name.startswith(
                 (f"run/{PLUGIN}", "run/images/", "run/config/", "run/output/pytorch_lora_weights")
             )
         ),
