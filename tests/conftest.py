@@ -27,8 +27,9 @@ from lokr_weighting.plan.splits import factor_ranges
 from lokr_weighting.records.gains import Gains
 
 # how long an example takes depends on what else runs
-hypothesis.settings.register_profile("shared", deadline=None)
-hypothesis.settings.load_profile("shared")
+hypothesis.settings.register_profile("shared", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=10_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "shared"))
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -67,13 +68,16 @@ def random_gains(model: Skeleton, seed: int = 0) -> Gains:
 @pytest.fixture(scope="session")
 def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Tiny random pipelines, each built once."""
-    from tests import tiny_pipelines  # imports diffusers, which not every test needs
+    # import diffusers, which not every test needs
+    from tests import tiny_pipelines
+    from tests.pipelines import build as further
 
     root = tmp_path_factory.mktemp("pipelines")
 
     def folder(kind: str) -> Path:
         path = root / kind
-        return path if path.exists() else tiny_pipelines.build(kind, path)
+        room = tiny_pipelines if kind in tiny_pipelines.KINDS else further
+        return path if path.exists() else room.build(kind, path)
 
     return folder
 

@@ -12,6 +12,7 @@ from lokr_weighting.targets.lycoris.keys import keys_without_effect
 from lokr_weighting.targets.lycoris.readback import read_back
 from lokr_weighting.targets.tensors import differences_from_plan
 from tests.conftest import PUBLISHED, random_heatmaps
+from tests.targets.test_convolutions import sana
 
 ARCHITECTURES = ("sd3-medium", "sd3.5-medium", "flux.1-dev", "auraflow-v0.3")
 
@@ -28,6 +29,10 @@ def main() -> None:
     for name, (model, plan) in plans.items():
         readback = read_back(model, config_of(plan))
         found[name] = readback.exact and not differences_from_plan(plan, readback.made)
+    model = sana()
+    plan = make_plan(random_heatmaps(2, without_text=0), model, budget="uniform:3")
+    differing = differences_from_plan(plan, read_back(model, config_of(plan)).made)
+    found["not as planned"] = sorted({each.split()[0].rpartition(".")[2] for each in differing})
     published = read_back(large, read_config(PUBLISHED / "sd35_large_peft_config.json"))
     found["published"] = [published.counts["exact"], published.made_parameters]
     doras = {"algo": "lokr", "dora_wd": True, "wd_on_output": True, "full_matrx": True}

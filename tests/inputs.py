@@ -56,7 +56,9 @@ def write_digits(folder: Path, count: int, *options: str) -> Path:
 
 
 def imported(file: Path) -> ModuleType:
-    """A script that lies in no package, as a module."""
+    """A script that lies in no package, as a module, with the scripts beside it to import."""
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(f"script_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None

@@ -4,11 +4,11 @@ import pytest
 from accelerate import PartialState
 
 from lokr_weighting import LokrWeightingError
-from lokr_weighting.processes import from_main, in_order, raise_together, tried
+from lokr_weighting.processes import from_main, in_order, joined, raise_together, tried
 
 
 @pytest.fixture(autouse=True)
-def joined() -> None:
+def alone() -> None:
     PartialState(cpu=True)
 
 
@@ -31,3 +31,9 @@ def test_an_error_is_heard_of_before_it_is_raised() -> None:
 
 def test_results_are_put_in_the_order_of_their_numbers() -> None:
     assert in_order([(2, "c"), (0, "a"), (1, "b")]) == ["a", "b", "c"]
+
+
+def test_a_launch_whose_processes_do_not_join_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LokrWeightingError, match="launched as 2 processes, but accelerate joins 1"):
+        joined("cpu")

@@ -60,6 +60,8 @@ def test_the_tables_and_figures_are_made_again_without_training(tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "| weighted | uniform |" in done.stdout
     assert "correlation within blocks and bins" in done.stdout
+    assert "correlation with the gain alone" in done.stdout
+    assert "| task | plan | from | to |" in done.stdout
     assert (tmp_path / "questions.svg").stat().st_size > 1000
 
 

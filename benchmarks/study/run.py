@@ -50,6 +50,7 @@ RECIPES = (
     "even-streams",
     "no-clip",
 )
+LONG = ("uniform", "weighted", "inverse")
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,24 @@ class Cell:
         )
 
 
-def _shapes(task: str, budget: int, plans: tuple[str, ...]) -> Cell:
+def _shapes(task: str, budget: int, steps: int, plans: tuple[str, ...]) -> Cell:
     draw = "shapes_images.py", "--count", "200", "--seed", "1", "--task", task
     base = "shapes_images.py", "--count", "60", "--seed", "2"
-    return Cell(str(SHAPES), draw, base, f"uniform:{budget}", 20, 120, plans)
+    return Cell(str(SHAPES), draw, base, f"uniform:{budget}", 20, steps, plans)
 
 
-def _digits(option: str, budget: int, plans: tuple[str, ...]) -> Cell:
+def _digits(option: str, budget: int, steps: int, plans: tuple[str, ...]) -> Cell:
     draw = "digits_images.py", "--count", "200", "--seed", "1", option
     base = "digits_images.py", "--count", "60", "--seed", "2"
-    return Cell("digits", draw, base, f"uniform:{budget}", 16, 120, plans)
+    return Cell("digits", draw, base, f"uniform:{budget}", 16, steps, plans)
 
 
-QUESTIONS = {"main": MAIN, "recipe": RECIPES}
+QUESTIONS = {"main": (120, MAIN), "recipe": (120, RECIPES), "long": (480, LONG)}
+"""A cell's last name -> the steps of its trainings, and its plans."""
+
 CELLS = {
-    f"{name}-{budget}-{question}": make(task, budget, plans)
-    for question, plans in QUESTIONS.items()
+    f"{name}-{budget}-{question}": make(task, budget, steps, plans)
+    for question, (steps, plans) in QUESTIONS.items()
     for name, make, task in (
         ("shapes-style", _shapes, "style"),
         ("shapes-concept", _shapes, "concept"),

@@ -8,24 +8,18 @@ trainings of two seeds or more.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from cells import RESULTS, Cell, head, read_cell
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
+from measures import alone, bins, ranks
 
-from lokr_weighting.files import read_json
-from lokr_weighting.studies.comparison import RunFile, best_rate, chooses_rate
-from lokr_weighting.studies.damage import rank_correlation
 from lokr_weighting.studies.paired import LEVEL, Paired, paired
 
 HERE = Path(__file__).parent
-TUNING_SEED = 0
 PAIRS = (
     ("weighted", "uniform"),
     ("weighted", "inverse"),
@@ -47,74 +41,20 @@ PAIRS = (
 """The study's questions: a plan, and the one it is set against."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One comparison's kept results.
-
-    Attributes:
-        name: the cell's name.
-        data: the file.
-        runs: a plan's name -> its trainings at its own learning rate, in the order of their seeds.
-        rates: a plan's name -> that rate, and whether it lies on the edge of what was tried.
-    """
-
-    name: str
-    data: dict[str, Any]
-    runs: dict[str, list[RunFile]]
-    rates: dict[str, tuple[float, bool]]
-
-    @property
-    def compares(self) -> np.ndarray:
-        """The held-out samples that did not choose a learning rate, (samples,) of bool."""
-        return ~chooses_rate(len(self.data["images"]))
-
-    def losses(self, plan: str) -> np.ndarray:
-        """Losses, (seeds, samples); of a plan with several draws, the mean of the draws."""
-        draws = [runs for name, runs in self.runs.items() if re.fullmatch(rf"{plan}(-\d+)?", name)]
-        seeds = min((len(runs) for runs in draws), default=0)
-        if not seeds:
-            return np.empty((0, int(self.compares.sum())))
-        values = [[run.values for run in runs[:seeds]] for runs in draws]
-        return np.array(values).mean(axis=0)[:, self.compares]
-
-    def difference(self, plan: str, against: str, level: float = LEVEL) -> Paired | None:
-        """A plan's loss less another's; None where there are not two seeds of both."""
-        own, other = self.losses(plan), self.losses(against)
-        seeds = min(len(own), len(other))
-        if seeds < 2:
-            return None
-        images = np.array(self.data["images"])[self.compares]
-        return paired(other[:seeds], own[:seeds], images, level=level)
-
-
-def read_cell(file: Path) -> Cell:
-    """A cell's file, its trainings sorted by plan."""
-    data = read_json(file)
-    every = [RunFile.model_validate(run) for run in data["runs"]]
-    choosing = chooses_rate(len(data["images"]))
-    runs, rates = {}, {}
-    for name in dict.fromkeys(run.arm for run in every):
-        tried = {
-            run.rate: float(np.nan_to_num(run.values[choosing].mean(), nan=np.inf))
-            for run in every
-            if run.arm == name and run.seed == TUNING_SEED
-        }
-        rate = best_rate(tried)
-        rates[name] = rate, rate in (min(tried), max(tried))
-        own = [run for run in every if run.arm == name and run.rate == rate]
-        runs[name] = sorted(
-            (run for run in own if run.seed != TUNING_SEED), key=lambda run: run.seed
-        )
-    return Cell(file.stem, data, runs, rates)
-
-
 def main() -> None:
     """Print every table, draw every figure."""
     parser = argparse.ArgumentParser(description="Tables and figures of the study.")
     parser.add_argument("--output", type=Path, default=HERE.parents[1] / "docs" / "does-it-help")
     arguments = parser.parse_args()
-    cells = [read_cell(file) for file in sorted((HERE / "results").glob("*.json"))]
-    tables: list[Callable[[list[Cell]], Iterator[str]]] = [questions, losses, ranks, bins]
+    cells = [read_cell(file) for file in sorted(RESULTS.glob("*.json"))]
+    tables: list[Callable[[list[Cell]], Iterator[str]]] = [
+        questions,
+        capacity,
+        losses,
+        ranks,
+        alone,
+        bins,
+    ]
     for table in tables:
         sys.stdout.writelines(f"{line}\n" for line in [*table(cells), ""])
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -127,7 +67,7 @@ def questions(cells: list[Cell]) -> Iterator[str]:
     level = LEVEL ** (1 / max(len(asked), 1))
     yield f"{len(asked)} questions; after Sidak an interval of level {level:.4f} leaves zero out."
     yield ""
-    yield from _head(
+    yield from head(
         "cell | plan | against | seeds | difference | 95 % interval | shown after Sidak"
     )
     for cell, plan, against in asked:
@@ -142,9 +82,29 @@ def questions(cells: list[Cell]) -> Iterator[str]:
         )
 
 
+def capacity(cells: list[Cell]) -> Iterator[str]:
+    """What the larger budget, and longer trainings, do to a plan of one task; less than 0 helps."""
+    yield from head("task | plan | from | to | seeds | difference | 95 % interval")
+    by_name = {cell.name: cell for cell in cells}
+    for name, cell in by_name.items():
+        task, budget, question = name.rsplit("-", 2)
+        others = {
+            f"{task}-4-{question}": budget == "6",
+            f"{task}-{budget}-long": question == "main",
+        }
+        for other in (by_name[each] for each, asked in others.items() if asked and each in by_name):
+            found = _between(cell, other, "uniform")
+            if found is not None:
+                yield (
+                    f"| {task} | uniform | {_setting(cell)} | {_setting(other)} | "
+                    f"{_seeds(cell, other)} | {1000 * found.mean:+.1f} | "
+                    f"{1000 * found.low:+.1f} to {1000 * found.high:+.1f} |"
+                )
+
+
 def losses(cells: list[Cell]) -> Iterator[str]:
     """Every plan's loss, and the learning rate it was trained with."""
-    yield from _head("cell | plan | parameters | learning rate | seeds | loss | kept")
+    yield from head("cell | plan | parameters | learning rate | seeds | loss | kept")
     for cell in cells:
         for name, runs in cell.runs.items():
             if not runs:
@@ -156,40 +116,6 @@ def losses(cells: list[Cell]) -> Iterator[str]:
                 f"{rate:g}{' (edge)' if on_edge else ''} | {len(runs)} | "
                 f"{np.mean([run.values[cell.compares] for run in runs]):.4f} | {kept:.4f} |"
             )
-
-
-def ranks(cells: list[Cell]) -> Iterator[str]:
-    """Rank correlations of each measure with the damage of skipping a block."""
-    yield from _head(
-        "cell | measure | blocks | correlation with the damage of skipping | 95 % interval"
-    )
-    for cell in _measured(cells):
-        damage = _damage(cell.data)
-        for name, values in _measures(cell.data).items():
-            known = ~np.isnan(values)
-            rank = rank_correlation(name, values[known], damage[known])
-            yield (
-                f"| {cell.name} | {name} | {known.sum()} | {rank.rho:+.2f} | "
-                f"{rank.low:+.2f} to {rank.high:+.2f} |"
-            )
-
-
-def bins(cells: list[Cell]) -> Iterator[str]:
-    """Does a block's distance in a timestep bin predict what skipping it costs in that bin?
-
-    Ranks of all (block, bin) once each bin's and each block's own mean are taken out: what is left
-    is where a block differs from its own habit. The interval resamples blocks.
-    """
-    yield from _head(
-        "cell | stream | correlation within blocks and bins | 95 % interval over blocks"
-    )
-    for cell in _measured(cells):
-        damage = np.array([each["by_bin"] for each in _skips(cell.data)]).T
-        for stream in ("image", "text"):
-            distance = np.array(cell.data[stream], dtype=float)
-            known = ~np.isnan(distance).any(axis=0)
-            rho, low, high = _within(distance[:, known], damage[:, known])
-            yield f"| {cell.name} | {stream} | {rho:+.2f} | {low:+.2f} to {high:+.2f} |"
 
 
 def questions_figure(cells: list[Cell]) -> Figure:
@@ -212,12 +138,6 @@ def questions_figure(cells: list[Cell]) -> Figure:
     return figure
 
 
-def _head(columns: str) -> Iterator[str]:
-    """The first two lines of a table; names of columns stand between bars."""
-    yield f"| {columns} |"
-    yield f"|{' --- |' * (columns.count('|') + 1)}"
-
-
 def _asked(cells: list[Cell]) -> list[tuple[Cell, str, str]]:
     """Every question that a cell answers."""
     return [
@@ -228,57 +148,22 @@ def _asked(cells: list[Cell]) -> list[tuple[Cell, str, str]]:
     ]
 
 
-def _measured(cells: list[Cell]) -> list[Cell]:
-    """One cell for each model and task: budgets share their measurements."""
-    return list({cell.name.rsplit("-", 2)[0]: cell for cell in cells}.values())
+def _between(cell: Cell, other: Cell, plan: str) -> Paired | None:
+    """A plan's loss in another cell of the same task less its own here."""
+    here, there = cell.losses(plan), other.losses(plan)
+    seeds = min(len(here), len(there))
+    if seeds < 2 or cell.data["images"] != other.data["images"]:
+        return None
+    images = np.array(cell.data["images"])[cell.compares]
+    return paired(here[:seeds], there[:seeds], images)
 
 
-def _skips(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """What skipping each block alone costs, in the blocks' order."""
-    alone = {
-        f"{each['path']}.{each['first']}": each
-        for each in data["ablation"]["changes"]
-        if each["kind"] == "skip" and each["first"] == each["last"]
-    }
-    return [alone[block] for block in data["blocks"]]
+def _seeds(cell: Cell, other: Cell) -> int:
+    return min(len(cell.losses("uniform")), len(other.losses("uniform")))
 
 
-def _damage(data: dict[str, Any]) -> np.ndarray:
-    return np.array([each["change"] for each in _skips(data)])
-
-
-def _measures(data: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Every measure of the blocks, (blocks,); NaN where a block has none."""
-    image, text = (np.array(data[stream], dtype=float).mean(axis=0) for stream in ("image", "text"))
-    norms = dict.fromkeys(data["blocks"], 0.0)
-    for name, norm in data["gradient_norms"].items():
-        norms[next(block for block in data["blocks"] if name.startswith(f"{block}."))] += norm
-    return {
-        "image distance": image,
-        "text distance": text,
-        "gradient norm": np.array(list(norms.values())),
-        "depth": np.arange(len(image), dtype=float),
-    }
-
-
-def _within(distance: np.ndarray, damage: np.ndarray) -> tuple[float, float, float]:
-    """Correlation of ranks, (bins, blocks), without rows' and columns' means; its interval."""
-    left = [_residual(rankdata(each).reshape(each.shape)) for each in (distance, damage)]
-    rng = np.random.default_rng(0)
-    blocks = distance.shape[1]
-    drawn = [rng.integers(blocks, size=blocks) for _ in range(2000)]
-    redone = [_correlation(left[0][:, own], left[1][:, own]) for own in drawn]
-    low, high = np.quantile(redone, [0.025, 0.975])
-    return _correlation(*left), float(low), float(high)
-
-
-def _residual(values: np.ndarray) -> np.ndarray:
-    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
-    return values - rows - columns + values.mean()
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+def _setting(cell: Cell) -> str:
+    return f"{cell.data['setup']['budget']}, {cell.data['setup']['steps']} steps"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import runpy
 import sys
 from pathlib import Path
 
-from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.errors import LokrWeightingError, OutputError
 
-USER_MISTAKE = 2
+USER_MISTAKE, NOT_WRITTEN, INTERRUPTED = 2, 3, 130
 USAGE = """\
 lokr_weighting_simpletuner runs in the place of SimpleTuner's train.py. Start it with
     simpletuner train accelerate_extra_args="-m lokr_weighting_simpletuner"
@@ -21,18 +21,31 @@ def main() -> int:
         return USER_MISTAKE
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).resolve().parent)
+    try:
+        return _run(arguments)
+    except OutputError as error:
+        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return NOT_WRITTEN
+    except LokrWeightingError as error:
+        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        said = "lokr-weighting: interrupted; the same command goes on"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
     # these import torch, which a misuse need not wait for
     from lokr_weighting_simpletuner.hooks import hooks_of
     from lokr_weighting_simpletuner.imports import after_import
     from lokr_weighting_simpletuner.run import Run
 
-    try:
-        after_import(hooks_of(Run(arguments[1:])))
-        runpy.run_path(arguments[0], run_name="__main__")
-    except LokrWeightingError as error:
-        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        return USER_MISTAKE
-    return 0
+    run = Run(arguments[1:])
+    after_import(hooks_of(run))
+    runpy.run_path(arguments[0], run_name="__main__")
+    # train.py itself ends an interrupted run as if it were done
+    return INTERRUPTED if run.interrupted else 0
 
 
 if __name__ == "__main__":

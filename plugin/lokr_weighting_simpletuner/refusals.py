@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.targets.lycoris.config import read_config
+from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.targets.lycoris.config import LycorisConfig, read_config
+from lokr_weighting.targets.lycoris.network import network_tensors
 from lokr_weighting.targets.lycoris.simpletuner import simpletuner_changes
 from lokr_weighting.targets.lycoris.template import read_template
-from lokr_weighting_simpletuner.families import is_known, model_families
+from lokr_weighting.targets.registry import listed
+from lokr_weighting_simpletuner.families import why_refused
 
 MEASURE_ELSEWHERE = (
     "measure in one process without it first (lokr_weighting_measure_only=true, "
@@ -27,13 +30,7 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "lora_type is {config.lora_type!r}, and a LoKr is made by LyCORIS: set lora_type to "
         "'lycoris' and name a lycoris_config",
     ),
-    (
-        lambda config: not is_known(config.model_family),
-        "model_family {config.model_family!r} is not known here; known are "
-        + ", ".join(model_families())
-        + ": train it without this plugin (leave `-m lokr_weighting_simpletuner` out), or say "
-        "where its blocks' streams are with lokr_weighting.register_family (docs/simpletuner.md)",
-    ),
+    (why_refused, "{said}"),
     (
         lambda config: _get(config, "init_lora"),
         "init_lora starts from an adapter whose splits are fixed: take init_lora out, or train "
@@ -49,6 +46,10 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "fuse_qkv_projections leaves projections behind that are adapted but never run: set it to "
         "false",
     ),
+    (
+        lambda config: _get(config, "xm_enabled"),
+        "xm_enabled runs the model on several candidates for each sample: set it to false",
+    ),
     (lambda config: _get(config, "fsdp_enable"), "under FSDP " + MEASURE_ELSEWHERE),
     (lambda config: _get(config, "deepspeed_config"), "under DeepSpeed " + MEASURE_ELSEWHERE),
     (
@@ -61,7 +62,7 @@ REFUSALS: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "(musubi_blocks_to_swap) instead",
     ),
 )
-"""Which configurations are refused, and what to do instead."""
+"""Which configurations are refused, and what to do instead; `said` is what the test returns."""
 
 
 LAUNCHED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
@@ -81,14 +82,31 @@ def check_config(config: Any, accelerator: Any = None) -> None:
         LokrWeightingError: says why, and what to do.
     """
     for applies, reason in REFUSALS:
-        if applies(config):
-            raise LokrWeightingError(reason.format(config=config))
+        said = applies(config)
+        if said:
+            raise LokrWeightingError(reason.format(config=config, said=said))
     launched = getattr(getattr(accelerator, "distributed_type", None), "value", None)
     if launched in LAUNCHED:
         raise LokrWeightingError(
             f"accelerate has launched this run under {LAUNCHED[launched]}: {MEASURE_ELSEWHERE}"
         )
     _check_template(Path(config.lycoris_config))
+
+
+def check_model(model: Any) -> None:
+    """Refuse a loaded model whose Linears are not its own.
+
+    Args:
+        model: SimpleTuner's, before its adapter is created.
+
+    Raises:
+        LokrWeightingError: an assistant LoRA is in it.
+    """
+    if getattr(model, "assistant_lora_loaded", False):
+        raise LokrWeightingError(
+            "an assistant LoRA is loaded into the model, whose layers stand where the blocks' "
+            "Linears were: set disable_assistant_lora to true, or train without this plugin"
+        )
 
 
 def not_used(config: Any) -> str | None:
@@ -104,6 +122,26 @@ def not_used(config: Any) -> str | None:
         "of the blocks, with factors of its own. exclude_name, enable_conv and lora_prefix are "
         "kept."
     )
+
+
+def check_adaptable(model: Any) -> None:
+    """Before anything is measured: LyCORIS must be able to adapt every Linear of the blocks.
+
+    Raises:
+        LokrWeightingError: it cannot, e.g. for the layers of some quantisations.
+    """
+    entries = {f"{name}.*": {"factor": 1, "full_matrix": True} for name in block_names(model)}
+    preset = {"name_algo_map": entries, "use_fnmatch": True}
+    made = network_tensors(
+        model, LycorisConfig.model_validate({"algo": "lokr", "apply_preset": preset})
+    )
+    linears = [linear.name for linear in block_linears(model)]
+    without = [name for name in linears if name not in made]
+    if without or not linears:
+        raise LokrWeightingError(
+            f"LyCORIS adapts only {len(linears) - len(without)} of the blocks' {len(linears)} "
+            f"Linears in this run ({listed(without)}): choose another base_model_precision"
+        )
 
 
 def _check_template(path: Path) -> None:

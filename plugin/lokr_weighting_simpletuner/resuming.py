@@ -1,6 +1,5 @@
 """A run that goes on from a checkpoint keeps the checkpoint's configuration."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.parsing import parse_json
 
 SAVED = "lokr_weighting"
 """The key of the plan's identity in the metadata of saved adapters."""
@@ -123,4 +123,9 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (OSError, SafetensorError) as error:
         raise LokrWeightingError(f"{folder / ADAPTER}: cannot be read: {error}") from None
-    return None if saved is None else Checkpoint(folder, shapes, json.loads(saved))
+    if saved is None:
+        return None
+    said = parse_json(saved, f"{folder / ADAPTER}: {SAVED} in its header", finite=True)
+    if not isinstance(said, dict):
+        raise LokrWeightingError(f"{folder / ADAPTER}: {SAVED} in its header is no object")
+    return Checkpoint(folder, shapes, said)

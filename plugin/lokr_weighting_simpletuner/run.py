@@ -11,8 +11,8 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import check_there
 from lokr_weighting.measure.stop import judgements
-from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan, write_plan
 from lokr_weighting.plan.settled import Settled
@@ -21,19 +21,19 @@ from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.show.console import as_text
 from lokr_weighting.show.plan_tables import plan_table
 from lokr_weighting.show.report import write_report
-from lokr_weighting.targets.lycoris.config import (
-    LycorisConfig,
-    added_by,
-    read_config,
-    write_config,
-)
-from lokr_weighting.targets.lycoris.network import adapted_tensors, network_tensors
+from lokr_weighting.targets.lycoris.config import added_by, read_config, write_config
+from lokr_weighting.targets.lycoris.network import adapted_tensors
 from lokr_weighting.targets.lycoris.template import read_template
 from lokr_weighting.targets.registry import LYCORIS, as_planned, listed
 from lokr_weighting.targets.tensors import differences_from_plan
 from lokr_weighting_simpletuner.log import logger
 from lokr_weighting_simpletuner.measuring import calibrate_run
-from lokr_weighting_simpletuner.refusals import check_config, not_used
+from lokr_weighting_simpletuner.refusals import (
+    check_adaptable,
+    check_config,
+    check_model,
+    not_used,
+)
 from lokr_weighting_simpletuner.resuming import (
     SAVED,
     Checkpoint,
@@ -58,6 +58,7 @@ class Run:
         active: whether its adapter is weighted.
         plan: the plan of the adapter that is trained.
         checkpoint: the checkpoint that it goes on from, instead of a plan.
+        interrupted: whether Ctrl-C ended it before its adapter was created.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
@@ -66,6 +67,7 @@ class Run:
         self.active = False
         self.plan: Plan | None = None
         self.checkpoint: Checkpoint | None = None
+        self.interrupted = False
 
     def begin(self, config: Any, accelerator: Any = None) -> None:
         """Read the settings and refuse what cannot be weighted, before any time is spent.
@@ -158,7 +160,8 @@ class Run:
         folder = Path(config.output_dir) / FOLDER
         own = Path(config.lycoris_config)
         template = read_template(own)
-        _check_adaptable(model)
+        check_model(trainer.model)
+        check_adaptable(model)
         _announce(trainer, "running", "Measuring the blocks on the run's own images.")
         calibration, settled = calibrate_run(trainer, settings, recipe, folder)
         planned = make_plan(
@@ -177,6 +180,7 @@ class Run:
         main = trainer.accelerator.is_main_process
         from_main(main, prepared.write, folder / CONFIG)
         from_main(main, write_plan, folder / PLAN, plan)
+        from_main(main, check_there, [folder / CONFIG, folder / PLAN])
         for line in as_text(plan_table(plan)).splitlines():
             logger().info(line)
         _announce(
@@ -221,6 +225,9 @@ class Run:
         """Stop, or say loudly that the run trains its own configuration."""
         try:
             yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
         except Exception as error:
             own = isinstance(error, LokrWeightingError)
             said = error if own else unexpected(error, "the blocks could not be measured")
@@ -260,26 +267,6 @@ def _report(
 ) -> None:
     judged = judgements(calibration, model, plan.recipe, plan.budget, last=settled)
     write_report(path, calibration, plan, model=model, judged=judged, read_back=said)
-
-
-def _check_adaptable(model: Any) -> None:
-    """Before anything is measured: LyCORIS must be able to adapt every Linear of the blocks.
-
-    Raises:
-        LokrWeightingError: it cannot, e.g. for the layers of some quantisations.
-    """
-    entries = {f"{name}.*": {"factor": 1, "full_matrix": True} for name in block_names(model)}
-    preset = {"name_algo_map": entries, "use_fnmatch": True}
-    made = network_tensors(
-        model, LycorisConfig.model_validate({"algo": "lokr", "apply_preset": preset})
-    )
-    linears = [linear.name for linear in block_linears(model)]
-    without = [name for name in linears if name not in made]
-    if without or not linears:
-        raise LokrWeightingError(
-            f"LyCORIS adapts only {len(linears) - len(without)} of the blocks' {len(linears)} "
-            f"Linears in this run ({listed(without)}): choose another base_model_precision"
-        )
 
 
 def _announce(trainer: Any, status: str, message: str) -> None:

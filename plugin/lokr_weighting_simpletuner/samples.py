@@ -15,6 +15,7 @@ from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.records.record import Measured
 from lokr_weighting_simpletuner.datasets import DataSet, dataset_of, training_backends
+from lokr_weighting_simpletuner.families import known_families
 from lokr_weighting_simpletuner.text import text_mask
 
 TIMESTEPS = 1000.0
@@ -77,6 +78,7 @@ class Samples:
             what `around` returns.
         """
         prepared = self.trainer.prepare_batch(self.draw(number))
+        _check(prepared, self.trainer.config.model_family)
         # would run the model several times
         prepared.pop("scheduled_sampling_plan", None)
         timesteps = [self.timestep(number) * TIMESTEPS]
@@ -99,7 +101,7 @@ class Samples:
             distances = probe.measure(
                 predict,
                 samples=[number],
-                text_mask=text_mask(self.trainer, prepared),
+                text_mask=text_mask(self.trainer, prepared, probe.family),
                 reference_tokens=reference_tokens(prepared),
             )
             names = [block.name for block in probe.blocks]
@@ -115,6 +117,21 @@ def reference_tokens(prepared: dict[str, Any]) -> int:
     """
     reference = prepared.get("conditioning_packed_latents")
     return 0 if reference is None else reference.shape[1]
+
+
+def _check(prepared: dict[str, Any], model_family: str) -> None:
+    """Refuse a batch whose tokens cannot be told apart.
+
+    Raises:
+        LokrWeightingError: it brings something that the family's row refuses.
+    """
+    own = known_families().get(model_family)
+    for key, why in own.refused_inputs.items() if own is not None else ():
+        if prepared.get(key) is not None:
+            raise LokrWeightingError(
+                f"{model_family}: a batch has {key}, and {why}, so that which tokens are whose "
+                "cannot be told: take the conditioning data set out, or train without this plugin"
+            )
 
 
 def _image(name: str, sampler: Any, rng: np.random.Generator) -> tuple[str, str]:

@@ -5,18 +5,31 @@ from typing import Any
 from torch import Tensor
 
 from lokr_weighting.data.padding import real_tokens, text_parts, token_mask
-from lokr_weighting.models.table import family_files
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.measure.layouts import tells_padding
+from lokr_weighting.models.family import Family
+from lokr_weighting.models.table import REGISTERED, family_files
 
 CLIP_TOKENS = 77  # SimpleTuner pads CLIP's text to no other length
 
 
-def text_mask(trainer: Any, prepared: dict[str, Any]) -> Tensor | None:
-    """Which text tokens of a prepared batch are no padding, (batch, tokens); None: not known.
+def text_mask(trainer: Any, prepared: dict[str, Any], family: Family) -> Tensor | None:
+    """Which text tokens of a prepared batch are no padding, (batch, tokens).
 
     Args:
         trainer: SimpleTuner's trainer.
         prepared: its prepared batch.
+        family: the model's family.
+
+    Returns:
+        the mask; None where the model's own call tells, where the text is no stream, or where
+        nothing tells of a family that was registered.
+
+    Raises:
+        LokrWeightingError: nothing tells of a family of the table.
     """
+    if tells_padding(family) or not _has_text(family):
+        return None
     embeddings = prepared["encoder_hidden_states"]
     mask = prepared.get("encoder_attention_mask")
     if mask is not None:
@@ -24,13 +37,24 @@ def text_mask(trainer: Any, prepared: dict[str, Any]) -> Tensor | None:
     parts = _tokenizers(trainer.config.model_family)
     captions = prepared.get("prompts")
     if not parts or captions is None:
-        return None
+        if family in REGISTERED:
+            return None
+        raise LokrWeightingError(
+            f"{family.name}: SimpleTuner's batch has no encoder_attention_mask, so that its "
+            "captions' padding cannot be told from their tokens: make its text embeds anew "
+            "(an empty cache_dir of the text_embeds data set)"
+        )
     tokenizers = _loaded(trainer.model)
     own = [[tokenizers[name] for name in names] for names in parts]
     return real_tokens(
         text_parts(own, CLIP_TOKENS, embeddings.shape[1]),
         [caption or "" for caption in captions],
     )
+
+
+def _has_text(family: Family) -> bool:
+    """Whether the text is a stream of a family's blocks."""
+    return any(blocks.streams.text_in or blocks.streams.joined for blocks in family.lists)
 
 
 def _tokenizers(model_family: str) -> tuple[tuple[str, ...], ...]:

@@ -5,13 +5,17 @@ from .measure.calibrate import calibrate as calibrate
 from .measure.calibrate import calibrate_folder as calibrate_folder
 from .measure.distances import Distances as Distances
 from .measure.job import Job as Job
+from .measure.layout import Layout as Layout
+from .measure.layouts import register_layout as register_layout
 from .measure.probe import Probe as Probe
 from .measure.stop import Stop as Stop
 from .models.blocks import Block as Block
 from .models.family import BlockList as BlockList
 from .models.family import Family as Family
 from .models.family import Streams as Streams
+from .models.pipeline_call import PipelineCall as PipelineCall
 from .models.table import register_family as register_family
+from .models.table import register_pipeline_call as register_pipeline_call
 from .plan.make import make_plan as make_plan
 from .plan.plan import Plan as Plan
 from .plan.plan import read_plan as read_plan
@@ -25,6 +29,7 @@ from .records.heatmaps import write_heatmaps as write_heatmaps
 from .records.record import Records as Records
 from .records.record import read_records as read_records
 from .records.references import load_reference as load_reference
+from .records.saving import write_calibration as write_calibration
 from .records.store import read_calibration as read_calibration
 from .studies.similarity import similarity_of as similarity_of
 

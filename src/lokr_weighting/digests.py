@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+
+from lokr_weighting.errors import OutputError
+from lokr_weighting.files import write_text
 
 DIGITS = 16
 CACHE = "LOKR_WEIGHTING_CACHE"
@@ -82,13 +84,5 @@ def _remembered() -> dict[str, str]:
 
 
 def _remember(known: dict[str, str]) -> None:
-    with suppress(OSError, RuntimeError):
-        file = _cache()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                json.dump(dict(list(known.items())[-REMEMBERED:]), opened)
-            Path(temporary).replace(file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+    with suppress(OutputError, RuntimeError):
+        write_text(_cache(), json.dumps(dict(list(known.items())[-REMEMBERED:])))

@@ -3,19 +3,28 @@
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
+from lokr_weighting.parsing import parse_json, shortened
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed anyway
+    fcntl = None
 
 Model = TypeVar("Model", bound=BaseModel)
-LARGEST = 512 << 20  # bytes of a text file
-DEEPEST = 64  # levels of JSON
-DIGITS = 100  # of a whole number in JSON
+LARGEST = 128 << 20  # bytes of a text file
+LARGEST_JSON = 32 << 20  # bytes; as Python's objects it may take forty times as many
+UNFINISHED = ".lokr-weighting"
+"""How the names of files end that are still being written."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,8 +42,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path.name))
+        clear_leftovers(path)
+        handle, temporary = tempfile.mkstemp(UNFINISHED, _temporary(path.name), path.parent)
         with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):
+                _hold(handle)
             file.write(data)
         # mkstemp makes a private file; the user's umask should decide
         umask = os.umask(0)
@@ -45,13 +57,79 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
 
 
-def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
-    """What a process that was killed while it wrote one of these files left in a folder."""
-    prefixes = tuple(_temporary(name) for name in names)
-    return [entry for entry in folder.iterdir() if entry.name.startswith(prefixes)]
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A temporary folder in which what becomes `path` is written first; removed in the end.
+
+    It lies in `path` itself where that is a folder, so that moving is possible in any case.
+    """
+    place = path if path.is_dir() else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    for each in {path.parent, place}:
+        clear_leftovers(each / path.name)
+    folder = tempfile.mkdtemp(UNFINISHED, _temporary(path.name), place)
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if handle is not None:
+            with suppress(OSError):
+                _hold(handle)
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed writers of this file left; a living one holds its own."""
+    found: list[Path] = []
+    with suppress(OSError):
+        found = [entry for entry in path.parent.iterdir() if entry.name.endswith(UNFINISHED)]
+    for left in found:
+        if not left.name.startswith(_temporary(path.name)):
+            continue
+        with suppress(OSError):
+            if left.is_dir():
+                handle = os.open(left, os.O_RDONLY)
+                try:
+                    _hold(handle)
+                    shutil.rmtree(left)
+                finally:
+                    os.close(handle)
+            else:
+                with left.open("rb") as file:
+                    _hold(file.fileno())
+                left.unlink()
+
+
+def check_there(paths: Iterable[Path]) -> None:
+    """At the end, see that nothing of what was written has been removed meanwhile.
+
+    Raises:
+        OutputError: names the first that is missing.
+    """
+    for path in paths:
+        if not path.exists():
+            raise removed(path)
+
+
+def removed(path: Path) -> OutputError:
+    """What is said of a file or folder that was removed meanwhile."""
+    return OutputError(f"{path}: was removed while this ran; the same command writes it again")
+
+
+def _hold(handle: int) -> None:
+    """Lock an open file or folder until it is closed or its process dies.
+
+    Raises:
+        OSError: another process holds it, or this file system has no locks.
+    """
+    if fcntl:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _temporary(name: str) -> str:
@@ -69,66 +147,32 @@ def nulls(numbers: Iterable[float]) -> list[float | None]:
     return [None if math.isnan(number) else float(number) for number in numbers]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST) -> str:
     """Read a UTF-8 file.
 
+    Args:
+        path: the file.
+        largest: how many bytes it may have.
+
     Raises:
-        LokrWeightingError: the file is missing, a folder, unreadable, larger than 512 MiB or not
-            UTF-8.
+        LokrWeightingError: the file is missing, a folder, unreadable, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except FileNotFoundError:
         raise LokrWeightingError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise LokrWeightingError(f"{path}: this is a folder; a file is wanted here") from None
     except OSError as error:
         raise LokrWeightingError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise LokrWeightingError(f"{path}: is larger than {LARGEST >> 20} MiB: no such file")
+    if len(data) > largest:
+        raise LokrWeightingError(f"{path}: is larger than {largest >> 20} MiB: no such file")
     try:
         # line ends as in a file that is opened as text
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise LokrWeightingError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-
-
-def parse_json(text: str, where: str) -> Any:
-    """Parse JSON of a sensible depth and with sensible numbers.
-
-    Raises:
-        LokrWeightingError: it is not; the message begins with `where`.
-    """
-    try:
-        data = json.loads(text, parse_int=_whole_number)
-    except json.JSONDecodeError as error:
-        raise LokrWeightingError(f"{where}:{error.lineno}: not valid JSON: {error.msg}") from None
-    except RecursionError:
-        raise LokrWeightingError(f"{where}: {_TOO_DEEP}") from None
-    except ValueError as error:
-        raise LokrWeightingError(f"{where}: {error}") from None
-    level = [data]
-    for _ in range(DEEPEST):
-        level = [child for each in level for child in _children(each)]
-        if not level:
-            return data
-    raise LokrWeightingError(f"{where}: {_TOO_DEEP}")
-
-
-_TOO_DEEP = f"JSON nested more than {DEEPEST} levels deep: no file of this kind"
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > DIGITS:
-        raise ValueError(f"holds a number of {len(digits)} digits; at most {DIGITS} are read")
-    return int(digits)
-
-
-def _children(data: Any) -> Iterable[Any]:
-    if isinstance(data, dict):
-        return data.values()
-    return data if isinstance(data, list) else ()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -137,7 +181,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         LokrWeightingError: as `read_text`, or the text is no JSON object; with file and line.
     """
-    data = parse_json(read_text(path), str(path))
+    data = parse_json(read_text(path, LARGEST_JSON), str(path), finite=True)
     if not isinstance(data, dict):
         raise LokrWeightingError(f"{path}: holds a JSON {type(data).__name__}, not an object")
     return data
@@ -204,8 +248,3 @@ def faults(error: ValidationError, known: Sequence[str] = (), most: int = 3) -> 
             lines.append(f"{shortened(key)}{value}: {message[:1].lower()}{message[1:]}")
     more = error.error_count() - most
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
-
-
-def shortened(text: str, width: int = 60) -> str:
-    """A text of at most `width` letters, for messages."""
-    return text if len(text) <= width else text[: width - 3] + "..."

@@ -2,7 +2,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.measure.job import PreparedJob
 from tests.conftest import Run
 
 Cli = Callable[..., Run]
@@ -75,6 +78,59 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(
     assert message in run.err
     assert run.err.startswith("error: ")
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_folder_that_may_be_the_users_own_needs_force(
+    images: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    options = ("--model", "digits", "--data", images, *SMALL, "--output", "mine")
+    refused = cli("compare", *options)
+    assert refused.code == 2
+    assert "mine: holds files that are no comparison of lokr-weighting" in refused.err
+    reached = LokrWeightingError("reached")
+
+    def stop(*_: object, **__: object) -> None:
+        raise reached
+
+    monkeypatch.setattr("lokr_weighting.studies.compare.compare_folder", stop)
+    assert "reached" in cli("compare", *options, "--force").err
+    # what a comparison leaves that was stopped before it trained is its own
+    (tmp_path / "mine" / "notes.txt").unlink()
+    (tmp_path / "mine" / "plans").mkdir()
+    (tmp_path / "mine" / "calibration").mkdir()
+    assert "reached" in cli("compare", *options).err
+
+
+def test_a_comparison_is_not_written_into_what_it_reads(images: Path, cli: Cli) -> None:
+    run = cli("compare", "--model", "digits", "--data", images, *SMALL, "--output", images)
+    assert run.code == 2
+    assert "is read by this command" in run.err
+
+
+def test_captions_come_from_where_it_is_told_and_what_is_ignored_is_said(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / f"{number}.png")
+        (folder / f"{number}.caption").write_text("one")
+        (folder / f"{number}.txt").write_text("other")
+    (folder / "notes.pdf").write_text("mine")
+    seen: list[str] = []
+
+    def stop(prepared: PreparedJob, *_: object, **__: object) -> None:
+        seen.extend(text for item in prepared.images.items for text in item.captions)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lokr_weighting.studies.compare.calibrate_folder", stop)
+    options = ("--model", "digits", "--data", folder, *SMALL, "--captions", ".caption")
+    run = cli("compare", *options)
+    assert set(seen) == {"one"}
+    assert "not read in" in run.err
+    assert "1 .pdf" in run.err
 
 
 def test_a_plan_that_is_not_known_is_answered_before_anything_is_measured(

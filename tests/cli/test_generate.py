@@ -6,9 +6,10 @@ import pytest
 from tests import tiny_pipelines
 from tests.conftest import Run
 from tests.inputs import records_in
+from tests.pipelines.build import WHOLE
 
 
-@pytest.mark.parametrize("kind", tiny_pipelines.KINDS)
+@pytest.mark.parametrize("kind", [*tiny_pipelines.KINDS, *WHOLE])
 def test_generate_writes_a_configuration_that_verifies_exact(
     kind: str,
     pipelines: Callable[[str], Path],

@@ -136,6 +136,75 @@ def test_the_plan_is_there_before_the_configuration(
     assert cli(*PLAN).code == 0
 
 
+def test_adapters_of_another_plan_or_kind_are_not_left_beside_the_new_ones(cli: Cli) -> None:
+    written: dict[str, set[str]] = {}
+    for name, options in {
+        "three": ("--target", "peft"),
+        "one": ("--target", "peft", "--budget", "uniform:16"),
+        "lora": ("--target", "lora"),
+    }.items():
+        for folder in ("adapter", name):
+            assert cli(*PLAN, *options, "--output", folder).code == 0
+        files = {
+            folder: {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.json")}
+            for folder in ("adapter", name)
+        }
+        assert files["adapter"] == files[name]
+        written[name] = files[name]
+    assert written["three"] != written["one"]
+
+
+def robbed(write: Callable[..., object], folder: Path) -> Callable[..., object]:
+    """Removes the folder, and then writes."""
+
+    def rob(*arguments: object) -> object:
+        shutil.rmtree(folder, ignore_errors=True)
+        return write(*arguments)
+
+    return rob
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_configuration_is_never_left_without_its_plan(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lokr_weighting.targets.lycoris import config
+
+    out = tmp_path / "out"
+    command = (*PLAN, "--output", "out/x.json")
+    with monkeypatch.context() as patched:
+        patched.setattr(config, "write_config", robbed(config.write_config, out))
+        assert cli(*command).code == 0
+    whole = files_in(out)
+    assert set(whole) == {"x.json", "x.plan.json"}
+    assert cli(*command).code == 0
+    assert files_in(out) == whole
+
+
+def test_a_folder_deleted_meanwhile_is_one_line_and_exit_code_3(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lokr_weighting.show.report import page
+
+    out = tmp_path / "out"
+    command = (*REPORT, "--output", "out/x.html")
+    assert cli(*command).code == 0
+    whole = files_in(out)
+    with monkeypatch.context() as patched:
+        patched.setattr(page, "save", robbed(page.save, out))
+        run = cli(*command)
+    assert run.code == 3
+    assert run.err.startswith("error: out/x.figures/")
+    assert run.err.endswith("was removed while this ran; the same command writes it again\n")
+    assert run.err.count("\n") == 1
+    assert cli(*command).code == 0
+    assert files_in(out) == whole
+
+
 def test_a_report_may_lie_in_the_calibration_that_it_shows(
     cli: Cli, tmp_path: Path, calibration: Path
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from lokr_weighting import LokrWeightingError
 from lokr_weighting.data.encoding import Encoder
 
 CAPTION = "a seven"
@@ -37,6 +38,7 @@ def test_without_its_t5_that_part_is_all_padding(pipelines: Pipelines) -> None:
     own = Encoder(pipeline, torch.device("cpu"))
     own.encode_caption(CAPTION)
     embeddings = own.embeddings[CAPTION]["prompt_embeds"]
+    assert isinstance(embeddings, torch.Tensor)
     assert not embeddings[0, CLIP:].any()
     assert places(own.real[CAPTION]) == list(range(len(pipeline.tokenizer(CAPTION).input_ids)))
     assert own.real[CAPTION].shape[1] == embeddings.shape[1]
@@ -49,8 +51,19 @@ def test_flux_and_auraflow_have_one_part(kind: str, tokenizer: str, pipelines: P
     own = encoder(pipelines, kind)
     own.encode_caption(CAPTION)
     count = len(getattr(own.pipeline, tokenizer)(CAPTION).input_ids)
-    length = own.embeddings[CAPTION]["prompt_embeds"].shape[1]
+    embeddings = own.embeddings[CAPTION]["prompt_embeds"]
+    assert isinstance(embeddings, torch.Tensor)
+    length = embeddings.shape[1]
     # Llama's tokenizer pads in front
     expected = range(count) if kind == "flux" else range(length - count, length)
     assert places(own.real[CAPTION]) == list(expected)
     assert own.real[CAPTION].shape[1] == length
+
+
+def test_a_pipeline_whose_text_has_one_length_cannot_be_given_another(
+    pipelines: Pipelines,
+) -> None:
+    own = encoder(pipelines, "sdxl")
+    own.text_tokens = 8
+    with pytest.raises(LokrWeightingError, match="XLPipeline does not say how long its text is"):
+        own.encode_caption(CAPTION)

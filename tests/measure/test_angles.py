@@ -89,3 +89,8 @@ def test_the_inputs_are_left_as_they_were() -> None:
 def test_unequal_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(1, 2, 4\) and \(1, 3, 4\)"):
         angular_distance(torch.ones(1, 2, 4), torch.ones(1, 3, 4))
+
+
+def test_tensors_of_other_shapes_have_no_angle() -> None:
+    with pytest.raises(ValueError, match=r"shapes differ: \(1, 2, 8\) and \(1, 3, 8\)"):
+        angular_distance(torch.ones(1, 2, 8), torch.ones(1, 3, 8))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,8 @@ from lokr_weighting.measure import collector as collector_room
 from lokr_weighting.measure.collector import Collector
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.records import NotFinite
+from lokr_weighting.records.contents import read_summary
+from lokr_weighting.records.store import read_calibration
 from tests.measure.test_distances import distances
 
 
@@ -68,3 +72,30 @@ def test_finishing_leaves_the_collector_as_it_was() -> None:
     some.resume([*found[:3], *found[4:]])
     assert len(some.finish().records) == len(some.finish().records) == 4
     assert some.count == 3
+
+
+def test_a_calibration_with_blocks_of_one_stream_alone_is_kept_and_read_back(
+    tmp_path: Path,
+) -> None:
+    names = ("text.0", "image.0", "both.0", "both.1")
+    has_image, has_text = [False, True, True, True], [True, False, True, True]
+    some = Collector(names, (), {"bins": 10}, Recipe())
+    some.open(tmp_path / "c")
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        values = distances(rng.uniform(0.1, 0.3, (1, 4)).tolist(), has_text, has_image)
+        some.add(measured_of(values, names, [(i % 10 + 0.5) / 10], i))
+    made = some.finish()
+    some.close()
+    found = read_calibration(tmp_path / "c")
+    assert found.records == made.records
+    heatmaps = found.heatmaps()
+    assert heatmaps.has_image.tolist() == has_image
+    assert heatmaps.has_text.tolist() == has_text
+    summary = read_summary(tmp_path / "c")
+    for stream, has in (("image", has_image), ("text", has_text)):
+        for numbers in (getattr(summary, stream), getattr(summary, f"{stream}_error")):
+            assert [number is not None for number in numbers] == has
+    again = Collector(names, (), {"bins": 10}, Recipe())
+    assert again.open(tmp_path / "c") == list(made.records)
+    again.close()

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
 
-from lokr_weighting import LokrWeightingError
+from lokr_weighting import LokrWeightingError, calibrate_folder
 from lokr_weighting.data.encoding import Encoder, SampleEncoder
 from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.gradients import gain, gains_of_job, measure_gains
@@ -48,9 +49,10 @@ def test_every_split_of_every_linear_is_that_of_a_float64_reference(
     drawn = [source.draw(prepared.job.seed, index, 10) for index in range(40)]
     encoder = source.encoder
     encoder.latents = {key: value.double() for key, value in encoder.latents.items()}
+    texts: Any = encoder.embeddings
     encoder.embeddings = {
         caption: {name: value.double() for name, value in values.items()}
-        for caption, values in encoder.embeddings.items()
+        for caption, values in texts.items()
     }
     pipeline.transformer.double()
     forward = BatchedForward(pipeline, CPU)
@@ -143,3 +145,8 @@ def test_a_quantised_weight_is_refused_by_name(pipelines: Callable[[str], Path])
     module.weight = torch.nn.Parameter(module.weight.to(torch.int8), requires_grad=False)
     with pytest.raises(LokrWeightingError, match=f"{name}: its weight is quantised"):
         measure_gains(transformer, lambda _: torch.zeros(()), ([0], [1]))
+
+
+def test_gradients_of_a_transformer_that_is_brought_in_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LokrWeightingError, match="gradients need the whole transformer"):
+        calibrate_folder(job(tmp_path, tmp_path), tmp_path, gradients=True, offload="group")

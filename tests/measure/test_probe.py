@@ -354,3 +354,26 @@ def test_streams_leave_where_diffusers_own_registry_says(kind: str) -> None:
         known = TransformerBlockRegistry.get(type(block.module))
         assert block.streams.image_out == known.return_hidden_states_index
         assert block.streams.text_out == known.return_encoder_hidden_states_index
+
+
+@pytest.mark.parametrize(
+    ("streams", "says"),
+    [
+        (Streams("y", None, None, None), r"layers.0 \(Residual\) is called without 'y'; .* has x"),
+        (
+            Streams("x", None, None, None, joined="text first"),
+            "layers.0: no block before it shows how many of its tokens are text",
+        ),
+    ],
+)
+def test_a_row_that_is_not_the_models_is_an_error_that_names_the_block(
+    streams: Streams, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "REGISTERED", [])
+    register_family(Family("custom", ("Custom",), (BlockList("layers", ("linear*",), streams),)))
+    with (
+        torch.no_grad(),
+        Probe(model := Custom()),
+        pytest.raises(LokrWeightingError, match=says),
+    ):
+        model(torch.randn(2, 5, 8))

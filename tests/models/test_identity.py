@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lokr_weighting.models.identity import pipeline_fingerprint
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.identity import pipeline_fingerprint, read_index
 
 
 @pytest.fixture
@@ -59,3 +60,19 @@ def test_a_component_that_the_index_leaves_out_does_not_count(model: Path) -> No
     before = pipeline_fingerprint(model)
     shutil.rmtree(model / "text_encoder_3")
     assert pipeline_fingerprint(model) == before
+
+
+def test_a_schedule_of_the_models_own_counts(model: Path) -> None:
+    before = pipeline_fingerprint(model, scheduled=True)
+    (model / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert pipeline_fingerprint(model, scheduled=True) != before
+
+
+def test_a_component_of_one_of_diffusers_own_pipelines_is_known(model: Path) -> None:
+    index = model / "model_index.json"
+    data = json.loads(index.read_text())
+    index.write_text(json.dumps(data | {"safety_checker": ["stable_diffusion", "Checker"]}))
+    assert "safety_checker" in read_index(model)
+    index.write_text(json.dumps(data | {"safety_checker": ["not_a_pipeline", "Checker"]}))
+    with pytest.raises(LokrWeightingError, match=r"safety_checker = .*other code is not run"):
+        read_index(model)

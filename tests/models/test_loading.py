@@ -1,19 +1,30 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
-from lokr_weighting.models.loading import load_pipeline
-from lokr_weighting.models.table import family_files
-from tests import tiny_pipelines
+from lokr_weighting import LokrWeightingError
+from lokr_weighting.files import read_json, write_json
+from lokr_weighting.models.denoiser import denoiser
+from lokr_weighting.models.loading import load_pipeline, pipeline_folder
 
 
-def test_every_pipeline_that_can_be_run_is_loaded_unshifted(
-    pipelines: Callable[[str], Path],
+@pytest.mark.parametrize(("kind", "name"), [("sd3", "transformer"), ("sdxl", "unet")])
+def test_a_pipelines_model_is_found_under_either_name(
+    kind: str, name: str, pipelines: Callable[[str], Path]
 ) -> None:
-    names = [name for file in family_files() for name in file.pipelines]
-    for kind in tiny_pipelines.KINDS:
-        pipeline = load_pipeline(pipelines(kind), torch.float32)
-        assert type(pipeline).__name__ in names
-        assert pipeline.scheduler.config.shift == 1.0
-        assert not pipeline.scheduler.config.use_dynamic_shifting
+    folder = pipeline_folder(str(pipelines(kind)))
+    pipeline = load_pipeline(folder, torch.float32)
+    assert denoiser(pipeline) is getattr(pipeline, name)
+
+
+@pytest.mark.parametrize("key", ["transformer_2", "boundary_ratio"])
+def test_a_pipeline_of_two_transformers_is_refused_by_name(
+    key: str, pipelines: Callable[[str], Path], tmp_path: Path
+) -> None:
+    index = read_json(pipelines("wan2.1") / "model_index.json")
+    two = {"transformer_2": index["transformer"], "boundary_ratio": 0.875}
+    write_json(tmp_path / "model_index.json", index | {key: two[key]})
+    with pytest.raises(LokrWeightingError, match=f"this WanPipeline has {key}: each of its two"):
+        pipeline_folder(str(tmp_path))

@@ -25,6 +25,31 @@ def test_a_model_that_does_not_say_is_made_for_1024_pixels(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("vae", "scale"),
+    [
+        ({"scale_factor_spatial": 16, "temperal_downsample": [False, True, True]}, 16),
+        ({"temperal_downsample": [False, True, True]}, 8),
+        ({"encoder_block_out_channels": [128, 256, 512, 512, 1024, 1024]}, 32),
+        ({"spatial_compression_ratio": 8, "block_out_channels": [128, 256, 512]}, 8),
+        (
+            {
+                "spatio_temporal_scaling": [True, True, True, False],
+                "patch_size": 4,
+                "block_out_channels": [128, 256, 512, 512],
+            },
+            32,
+        ),
+    ],
+)
+def test_every_vae_says_its_scale_in_its_own_way(
+    tmp_path: Path, vae: dict[str, object], scale: int
+) -> None:
+    made = folder(tmp_path, {}, vae)
+    assert read_sizes(made, patch=1) == Sizes(128 * scale, scale)
+    assert read_sizes(made, otherwise=640) == Sizes(640, 2 * scale)
+
+
+@pytest.mark.parametrize(
     ("transformer", "vae", "says"),
     [
         (

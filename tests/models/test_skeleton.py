@@ -15,6 +15,7 @@ from lokr_weighting.models.skeleton import ARGUMENTS, dump_skeleton, parse_skele
 from lokr_weighting.models.table import checkpoints
 from lokr_weighting.targets.lycoris import LycorisConfig, config_of
 from lokr_weighting.targets.lycoris.readback import read_back
+from tests.known_models import known_transformer
 
 NAMES = (*SHIPPED, *checkpoints())
 
@@ -22,7 +23,7 @@ NAMES = (*SHIPPED, *checkpoints())
 @pytest.mark.parametrize("name", NAMES)
 def test_the_shipped_tree_is_the_real_classs_today(name: str) -> None:
     file = resources.files("lokr_weighting.models") / "skeletons" / f"{name}.json"
-    real = skeleton_of(empty_transformer(name))
+    real = skeleton_of(known_transformer(name))
     assert file.read_text(encoding="utf-8") == dump_skeleton(real)
     assert load_skeleton(name) == real
 
@@ -31,7 +32,7 @@ def test_the_shipped_tree_is_the_real_classs_today(name: str) -> None:
 def test_modules_made_from_it_have_the_real_names_classes_and_sizes(name: str) -> None:
     real, made = (
         dict(model.named_modules())
-        for model in (empty_transformer(name), load_skeleton(name).to_module())
+        for model in (known_transformer(name), load_skeleton(name).to_module())
     )
     assert list(made) == list(real)
     for path, module in real.items():

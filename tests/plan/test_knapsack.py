@@ -1,6 +1,7 @@
 """The knapsack takes what brute force takes."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,3 +46,10 @@ def test_the_limit_holds_to_the_last_parameter_where_numbers_are_large() -> None
 def test_a_limit_below_the_smallest_is_refused() -> None:
     with pytest.raises(LokrWeightingError, match="the smallest plan has 5 parameters"):
         best_choice([[1.0, 2.0]], [[9, 5]], 4)
+
+
+def test_a_solver_that_finds_nothing_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = SimpleNamespace(x=None, message="time is up")
+    monkeypatch.setattr("lokr_weighting.plan.knapsack.milp", lambda *_, **__: nothing)
+    with pytest.raises(LokrWeightingError, match="no plan was found within 9 parameters: time is"):
+        best_choice([[1.0, 2.0]], [[9, 5]], 9)

@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from lokr_weighting import Heatmaps, LokrWeightingError, Recipe, load_reference
-from lokr_weighting.plan.recipe import block_factors, contributions, critical_blocks
+from lokr_weighting.plan.recipe import block_factors, contributions, critical_blocks, normalised
 from tests.conftest import random_heatmaps
 
 
@@ -110,3 +110,13 @@ def test_a_flat_measurement_has_nothing_to_weight() -> None:
 def test_a_setting_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Recipe.model_validate(wrong)
+
+
+def test_weights_that_leave_no_stream_are_refused() -> None:
+    with pytest.raises(ValidationError, match="image_weight and text_weight cannot both be 0"):
+        Recipe(image_weight=0, text_weight=0)
+
+
+def test_numbers_that_no_measurement_gives_are_refused() -> None:
+    with pytest.raises(LokrWeightingError, match="which no measurement gives"):
+        normalised(np.array([-1e308, 1e308]))

@@ -23,6 +23,43 @@ def test_split_and_parameters_are_those_of_the_real_module(
     assert split.parameters == sum(p.numel() for p in module.parameters())
 
 
+@given(sides, sides, st.sampled_from([(1,), (3,), (3, 3), (3, 1), (1, 3, 3)]), st.data())
+def test_a_convolutions_tensors_are_those_of_the_real_module(
+    out_channels: int, in_channels: int, kernel: tuple[int, ...], data: st.DataObject
+) -> None:
+    """Grouped or not: the weight has the input channels of one group."""
+    groups = data.draw(st.sampled_from([x for x in (1, 2, 5) if out_channels % x == 0]))
+    factor = data.draw(st.integers(1, largest_factor(out_channels, in_channels)))
+    of_kind = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[len(kernel)]
+    with torch.device("meta"):
+        convolution = of_kind(groups * in_channels, out_channels, kernel, groups=groups)
+        module = LokrModule("m", convolution, 1.0, 1_000_000, 1, factor=factor, full_matrix=True)
+    split = split_of(out_channels, in_channels, factor)
+    made = (tuple(module.lokr_w1.shape), tuple(module.lokr_w2.shape))
+    assert made == split.shapes_with(kernel)
+    assert split.parameters_with(kernel) == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("kernel", [(), (3,), (3, 3), (1, 3, 3)])
+@pytest.mark.parametrize("channels", [(24, 1), (12, 24), (60, 36)])
+def test_lycoris_knows_every_split_again_from_its_tensors(
+    channels: tuple[int, int], kernel: tuple[int, ...]
+) -> None:
+    """What SimpleTuner and others load: a depthwise convolution's too."""
+    out_channels, in_channels = channels
+    of_kind = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
+    for each in factor_ranges(out_channels, in_channels):
+        w1, w2 = (torch.randn(shape) for shape in each.split.shapes_with(kernel))
+        module = torch.nn.Linear(in_channels, out_channels)
+        if kernel:
+            module = of_kind[len(kernel)](in_channels, out_channels, kernel)
+        rest = (None, None, w2, None, None, None, None, torch.tensor(1.0), None)
+        with torch.no_grad():
+            again = LokrModule.make_module_from_state_dict("m", module, w1, *rest)
+        assert torch.equal(again.lokr_w1, w1)
+        assert torch.equal(again.lokr_w2, w2)
+
+
 @given(sides, sides, st.data())
 def test_peft_splits_the_same_way_up_to_the_largest_factor(
     out_features: int, in_features: int, data: st.DataObject

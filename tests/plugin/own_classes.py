@@ -13,13 +13,19 @@ import torch
 
 from lokr_weighting.models.known import SHIPPED, load_config
 from lokr_weighting.models.skeleton import skeleton_of
-from lokr_weighting.models.table import checkpoints, family_files
+from lokr_weighting.models.table import family_files
+
+KNOWN = (
+    *SHIPPED,
+    *(name for file in family_files() if file.simpletuner for name in file.checkpoints),
+)
+"""The models whose modules' classes in SimpleTuner are known."""
 
 
 def main(file: Path) -> None:
     """Build every known model from SimpleTuner's class, without weights."""
     found: dict[str, Any] = {}
-    for name in (*SHIPPED, *checkpoints()):
+    for name in KNOWN:
         config = load_config(name)
         class_name = config.pop("_class_name")
         (family,) = (

@@ -1,4 +1,7 @@
-"""Prints the distances of SimpleTuner's own transformers and of diffusers', with equal weights.
+"""Prints the distances of SimpleTuner's own transformers, and those that they are held against.
+
+The first three families' against diffusers' classes with equal weights; the others' against the
+slow reference of `tests.families`.
 
 Run in a process of its own: importing SimpleTuner changes logging and standard output.
 """
@@ -8,12 +11,17 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import lokr_weighting_simpletuner.families  # noqa: F401 (registers them)
 import torch
 from torch import nn
 
 from lokr_weighting import Probe
 from lokr_weighting.models.blocks import block_linears
+from lokr_weighting.models.family import Family
+from lokr_weighting.models.skeleton import skeleton_of
+from lokr_weighting.models.table import family_files
+from lokr_weighting.models.trainers import as_in
+from tests.families import tiny
+from tests.families.slow import distances, last_of, mean_of
 from tests.tiny_models import model_and_inputs
 
 CLASSES = {
@@ -49,7 +57,55 @@ def compared(kind: str) -> dict[str, object]:
     return {"own": measured(own.eval(), inputs), "diffusers": measured(reference, inputs)}
 
 
+def others() -> list[tuple[str, Family]]:
+    """SimpleTuner's `model_family` of every other family that is measured there, and its row."""
+    return [
+        (file.simpletuner.model_family, file.rows[0])
+        for file in family_files()
+        if file.simpletuner is not None and file.classes[0] in tiny.TINY
+    ]
+
+
+def held_against_slow(model_family: str, row: Family) -> dict[str, object]:
+    """How far the probe is from the slow reference, and the modules that are not as expected."""
+    name = row.classes[0]
+    hand = tiny.TINY[name]
+    reference, inputs = tiny.model_and_inputs(name)
+    own_class = getattr(
+        import_module(f"simpletuner.helpers.models.{model_family}.transformer"), name
+    )
+    own = own_class(**hand.config).eval()
+    own.load_state_dict(reference.state_dict())
+    # where blocks are not called, diffusers' model of equal weights is listened to
+    expected = distances(reference if row.functions else own, inputs, hand.reads)
+    with Probe(own) as probe, torch.no_grad():
+        found = probe.measure(lambda: own(**inputs))
+    pairs = []
+    for place, (block, streams) in enumerate(expected.items()):
+        image, text = hand.counted(block)
+        for sample in range(2):
+            numbers = found.image[sample, place], found.text[sample, place]
+            for number, distance, real in zip(numbers, streams, (image, text), strict=True):
+                pairs.append((float(number), mean_of(distance, real, sample)))
+            if streams[1] is not None:
+                last = found.text_last_real[sample, place]
+                pairs.append((float(last), last_of(streams[1], text, sample)))
+    modules = as_in(skeleton_of(reference), "simpletuner")
+    assert modules is not None
+    own_names = {path: each.class_name for path, each in skeleton_of(own).named_modules()}
+    return {
+        "blocks": [block.name for block in probe.blocks],
+        "expected": list(expected),
+        "pairs": pairs,
+        "library": probe.family.library,
+        "other classes": [
+            path for path, each in modules.named_modules() if own_names.get(path) != each.class_name
+        ],
+    }
+
+
 if __name__ == "__main__":
-    found = {kind: compared(kind) for kind in CLASSES}
+    found: dict[str, Any] = {kind: compared(kind) for kind in CLASSES}
+    found["others"] = {name: held_against_slow(name, row) for name, row in others()}
     with open(sys.argv[1], "w") as file:  # noqa: PTH123
         json.dump(found, file)

@@ -3,27 +3,36 @@
 Run in a process of its own: importing SimpleTuner changes logging and standard output.
 """
 
+import contextlib
 import copy
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import simpletuner.helpers.models.all  # noqa: F401 (registers every family's names)
 import torch
+from diffusers import DDPMScheduler
 from lokr_weighting_simpletuner.datasets import datasets_of
-from lokr_weighting_simpletuner.families import is_known
+from lokr_weighting_simpletuner.families import why_refused
 from lokr_weighting_simpletuner.identity import weights_digest
-from lokr_weighting_simpletuner.samples import _image
+from lokr_weighting_simpletuner.samples import Samples, _check, _image
 from lokr_weighting_simpletuner.text import text_mask
+from simpletuner.helpers.models.prediction import PredictionTypes
+from simpletuner.helpers.models.registry import ModelRegistry
 from simpletuner.helpers.models.sd3.model import _encode_sd3_prompt_with_t5
 from simpletuner.helpers.training.state_tracker import StateTracker
+from simpletuner.helpers.training.trainer import Trainer
 
 from lokr_weighting import LokrWeightingError
-from lokr_weighting.models.family import Family
-from lokr_weighting.models.table import register_family
+from lokr_weighting.measure.layouts import register_layout
+from lokr_weighting.models.family import BlockList, Family, Streams
+from lokr_weighting.models.table import family_of, register_family
 from tests import tiny_pipelines
 
 BATCH = 2
@@ -109,9 +118,11 @@ def text() -> dict[str, Any]:
     unloaded = SimpleNamespace(tokenizers=None)
     unloaded.load_text_tokenizer = lambda: setattr(unloaded, "tokenizers", tokenizers)
     trainer: Any = SimpleNamespace(config=SimpleNamespace(model_family="sd3"), model=unloaded)
+    family = family_of(pipeline.transformer)
     mask = text_mask(
         trainer,
         {"encoder_hidden_states": torch.zeros(1, 77 + 100, 64), "prompts": [caption]},
+        family,
     )
     assert mask is not None
     given = text_mask(
@@ -120,9 +131,36 @@ def text() -> dict[str, Any]:
             "encoder_hidden_states": torch.zeros(1, 4, 64),
             "encoder_attention_mask": torch.tensor([[[1, 1, 0, 0]]]),
         },
+        family,
     )
     assert given is not None
+    # without captions and mask
+    bare = {"encoder_hidden_states": torch.zeros(1, 4, 64)}
+    register_layout("mine", lambda _model, _call, row: row)
+    mine = Family("mine", (), family.lists)
+    register_family(mine)
+    alone = BlockList("blocks", (), Streams(text_in=None, image_out=None, text_out=None))
+    try:
+        untold = str(text_mask(trainer, bare, family))
+    except LokrWeightingError as error:
+        untold = str(error)
+    try:
+        _check({"conditioning_latents": bare}, "z_image")
+        refused = ""
+    except LokrWeightingError as error:
+        refused = str(error)
     return {
+        "untold": untold,
+        "references": refused,
+        "left alone": [
+            text_mask(trainer, bare, each)
+            for each in (
+                mine,
+                replace(mine, name="by its call", layout="mine"),
+                replace(mine, name="by its mask", text_mask="mask"),
+                replace(mine, name="image alone", lists=(alone,)),
+            )
+        ],
         "clip": mask[0, :77].sum().item(),
         "clip tokens": len(pipeline.tokenizer(caption).input_ids),
         "t5": mask[0, 77:].tolist(),
@@ -159,11 +197,57 @@ def digests() -> dict[str, bool]:
     }
 
 
-def registered() -> list[bool]:
-    """Whether a family counts before and after it is registered."""
-    known = [is_known("flux"), is_known("lumina2")]
-    register_family(Family("mine", ("Lumina2Transformer2DModel",), ()))
-    return [*known, is_known("lumina2"), is_known("sana")]
+def noised() -> dict[str, Any]:
+    """What SimpleTuner's own trainer gives a model that predicts the noise, for a sample."""
+    torch.manual_seed(0)
+    scheduler, given = DDPMScheduler(), {}
+    latents, noise = torch.randn(2, 1, 4, 2, 2)
+    model = SimpleNamespace(
+        PREDICTION_TYPE=PredictionTypes.EPSILON,
+        uses_noise_schedule=lambda: True,
+        model_predict=lambda prepared_batch: given.update(prepared_batch),
+    )
+    trainer: Any = SimpleNamespace(
+        model=model,
+        noise_scheduler=scheduler,
+        config=SimpleNamespace(
+            model_family="pixart",
+            disable_accelerator=False,
+            controlnet=False,
+            scheduled_sampling_max_step_offset=0,
+        ),
+        accelerator=SimpleNamespace(device=torch.device("cpu"), autocast=contextlib.nullcontext),
+        prepare_batch=lambda batch: batch,
+        _tlora_active=False,
+    )
+    for name in ("_prepare_custom_timestep_batch", "model_predict"):
+        setattr(trainer, name, partial(getattr(Trainer, name), trainer))
+
+    class Drawn(Samples):
+        def draw(self, number: int) -> dict[str, Any]:
+            drawn = {"latents": latents, "noise": noise, "timesteps": torch.tensor([5])}
+            return drawn | {"number": number}
+
+    samples = Drawn(trainer, (), seed=0, bins=10)
+    samples.run(3, lambda predict, _: predict())
+    kept = scheduler.alphas_cumprod[int(samples.timestep(3) * 1000)]
+    expected = kept.sqrt() * latents + (1 - kept).sqrt() * noise
+    return {
+        "timestep": samples.timestep(3),
+        "given": given["timesteps"].tolist(),
+        "off": (given["noisy_latents"] - expected).abs().max().item(),
+    }
+
+
+def registered() -> list[str | None]:
+    """Why families are refused, one of them before and after it is registered."""
+
+    def refused(family: str) -> str | None:
+        return why_refused(SimpleNamespace(model_family=family))
+
+    known = [refused("flux"), refused("hidream")]
+    register_family(Family("mine", ("HiDreamImageTransformer2DModel",), ()))
+    return [*known, refused("hidream"), refused("sana")]
 
 
 if __name__ == "__main__":
@@ -189,6 +273,8 @@ if __name__ == "__main__":
         "images": drawn_images(),
         "text": text(),
         "digests": digests(),
+        "noised": noised(),
         "registered": registered(),
+        "families": list(ModelRegistry.model_families()),
     }
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -25,6 +25,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "sd3": {"model_family": "sd3", "model_flavour": "medium"},
     "flux": {"model_family": "flux", "model_flavour": "dev"},
     "auraflow": {"model_family": "auraflow", "model_flavour": "v0.3"},
+    "qwen_image": {"model_family": "qwen_image", "model_flavour": "v1.0"},
+    "flux2": {
+        "model_family": "flux2",
+        "model_flavour": "klein-4b",
+        "custom_text_encoder_intermediary_layers": "[1, 2, 3]",
+    },
+    "chroma": {"model_family": "chroma", "model_flavour": "base"},
+    "z_image": {"model_family": "z_image", "model_flavour": "base"},
+    "wan": {"model_family": "wan", "model_flavour": "t2v-480p-1.3b-2.1"},
+    "lumina2": {"model_family": "lumina2", "model_flavour": "2.0"},
+    "pixart": {"model_family": "pixart", "model_flavour": "600M-512"},
 }
 COMMON: dict[str, Any] = {
     "model_type": "lora",

@@ -1,7 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from lokr_weighting_simpletuner.families import (
+    known_families,
+    markdown_table,
+    refused_families,
+    support,
+)
 
 from tests.plugin.runs import told_by
 
@@ -26,6 +33,63 @@ def test_simpletuners_transformers_measure_as_diffusers_do(
     assert sorted(own["linears"]) == sorted(diffusers["linears"])
 
 
+OTHERS = (
+    "qwen_image",
+    "flux2",
+    "chroma",
+    "z_image",
+    "wan",
+    "lumina2",
+    "pixart",
+    "krea2",
+    "ernie",
+    "longcat_image",
+    "ltxvideo",
+)
+
+
+def test_every_measured_family_is_held_against_something(compared: dict[str, Any]) -> None:
+    assert set(compared["others"]) == set(OTHERS)
+    compared_alone, another_name = "longcat_image", "pixart_sigma"
+    assert known_families().keys() ^ {compared_alone, another_name} == {
+        *OTHERS,
+        "sd3",
+        "flux",
+        "auraflow",
+    }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_simpletuners_transformers_measure_as_a_slow_reference(
+    name: str, compared: dict[str, Any]
+) -> None:
+    found = compared["others"][name]
+    assert found["library"] == "simpletuner"
+    assert found["blocks"] == found["expected"]
+    own, expected = np.array(found["pairs"]).T
+    assert (np.isnan(own) == np.isnan(expected)).all()
+    assert np.nanmax(np.abs(own - expected)) < 1e-6
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_simpletuners_modules_have_the_classes_that_are_said(
+    name: str, compared: dict[str, Any]
+) -> None:
+    assert compared["others"][name]["other classes"] == []
+
+
 def test_a_registered_family_counts(rooms: dict[str, Any]) -> None:
     flux, before, after, another = rooms["registered"]
-    assert (flux, before, after, another) == (True, False, True, False)
+    assert (flux, after) == (None, None)
+    assert "'hidream' cannot be measured (nothing tells which" in before
+    assert "'sana' cannot be measured (its convolutions were" in another
+
+
+def test_each_of_simpletuners_families_is_measured_or_refused(rooms: dict[str, Any]) -> None:
+    assert {name for name, _ in support()} == set(rooms["families"])
+    assert not known_families().keys() & refused_families().keys()
+
+
+def test_the_page_says_which_are_measured() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simpletuner.md").read_text()
+    assert markdown_table() in page

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lokr_weighting.models.known import SHIPPED, load_skeleton
-from lokr_weighting.models.table import checkpoints
+from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.trainers import SIMPLETUNER_VERSION, as_in
+from tests.plugin.own_classes import KNOWN
 from tests.plugin.runs import told_by
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return told_by("own_classes.py", tmp_path_factory.mktemp("own"))
 
 
-@pytest.mark.parametrize("name", (*SHIPPED, *checkpoints()))
+@pytest.mark.parametrize("name", KNOWN)
 def test_every_modules_class_is_the_one_that_simpletuner_makes(
     name: str, real: dict[str, Any]
 ) -> None:

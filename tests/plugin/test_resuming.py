@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lokr_weighting_simpletuner.resuming import check_unweighted, resumed_from
+from lokr_weighting_simpletuner.resuming import ADAPTER, check_unweighted, resumed_from
 from safetensors.torch import save_file
 
 from lokr_weighting import LokrWeightingError
@@ -54,3 +54,17 @@ def test_a_weighted_run_goes_on_from_its_checkpoint(trainer: Any) -> None:
     assert checkpoint is not None
     assert checkpoint.saved == {"plan": "1234"}
     assert checkpoint.shapes == {"lycoris_x.lokr_w1": (2, 2)}
+
+
+def test_a_checkpoint_without_adapter_is_not_gone_on_from(trainer: Any) -> None:
+    (Path(trainer.config.output_dir) / "checkpoint-2" / ADAPTER).unlink()
+    with pytest.raises(LokrWeightingError, match=r"holds no .*safetensors to go on from"):
+        resumed_from(trainer)
+
+
+@pytest.mark.parametrize("said", ["[]", "{", "NaN", "[" * 3000])
+def test_a_header_that_says_nonsense_of_its_plan_is_refused(trainer: Any, said: str) -> None:
+    file = Path(trainer.config.output_dir) / "checkpoint-2" / ADAPTER
+    save_file({"x": torch.zeros(1)}, file, metadata={"lokr_weighting": said})
+    with pytest.raises(LokrWeightingError, match=f"{ADAPTER}: lokr_weighting in its header"):
+        resumed_from(trainer)

@@ -176,6 +176,7 @@ def test_an_interrupted_calibration_resumes_exactly(
     run = prepare(tmp_path / "run", "sd3", pipelines("sd3"), images, lokr_weighting_samples=FEW)
     begun = re.compile(rf"Measuring blocks.*\b[1-9]\d*/{FEW} ", re.DOTALL)
     train(run, until=lambda log: begun.search(log) is not None)
+    assert run.code == 130
     assert "Interrupted; what was measured is kept" in run.log
     assert 0 < len(records(run).splitlines()) < FEW
     assert not run.adapter.exists()

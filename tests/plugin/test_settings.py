@@ -28,10 +28,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fused": ({"fuse_qkv_projections": True}, "fuse_qkv_projections leaves projections"),
     "fsdp": ({"fsdp_enable": True}, "under FSDP measure in one process"),
     "deepspeed": ({"deepspeed_config": "ds.json"}, "under DeepSpeed measure in one process"),
-    "family": ({"model_family": "sana", "model_flavour": None}, "'sana' is not known here"),
-    "flux2": (
-        {"model_family": "flux2", "model_flavour": None},
-        "'flux2' is not known here; known are auraflow, flux, sd3: train it without this plugin",
+    "family": (
+        {"model_family": "sana", "model_flavour": None},
+        "'sana' cannot be measured (its convolutions were tried in no run); known are auraflow, ",
+    ),
+    "flavour": (
+        {"model_family": "qwen_image", "model_flavour": "v2.1"},
+        "model_flavour 'v2.1' of qwen_image cannot be measured (its transformer is another",
     ),
     "samples": ({"lokr_weighting_samples": 5}, "lokr_weighting_samples = 5: 10 timestep bins"),
     "budget": ({"lokr_weighting_budget": "lots"}, "budget 'lots' is not understood"),

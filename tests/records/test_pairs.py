@@ -19,6 +19,15 @@ def test_a_line_reads_back_to_five_decimals() -> None:
     np.testing.assert_allclose(found.text, text, atol=5.1e-6)
 
 
+def test_blocks_without_an_image_are_null_and_read_back() -> None:
+    image, text = np.array([[np.nan, np.nan, 0.25], [0.5, np.nan, np.nan]])
+    line = line_of(0, Pairs(image, text))
+    assert json.loads(line)["image"] == [None, None, 0.25]
+    found = parse_pairs(line.encode(), "here")[1]
+    np.testing.assert_array_equal(found.image, image)
+    np.testing.assert_array_equal(found.text, text)
+
+
 def test_a_model_without_text_has_an_empty_text_list() -> None:
     line = line_of(0, Pairs(np.zeros(3), np.full(3, np.nan)))
     assert json.loads(line)["text"] == []

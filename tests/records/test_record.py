@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lokr_weighting import LokrWeightingError, read_records
-from lokr_weighting.records.record import Record, stack_records
+from lokr_weighting.records.record import Record, Tokens, parse_record, stack_records
 
 GOOD = {"timestep": 0.5, "hidden_states": [0.1, 0.2], "encoder_hidden_states": [0.3]}
 
@@ -107,4 +107,77 @@ def test_other_tokens_of_another_number_of_blocks_are_refused_by_line(
     file = tmp_path / "records.jsonl"
     file.write_bytes(lines(GOOD | {key: [0.5] * 9}))
     with pytest.raises(LokrWeightingError, match=rf"jsonl:1: {key} has 9 blocks"):
+        read_records(file)
+
+
+MIXED = {
+    "timestep": 0.5,
+    "hidden_states": [None, 0.2, 0.3, None],
+    "encoder_hidden_states": [0.1, None, 0.4, 0.5],
+    "hidden_states_last": [None, 0.6, 0.7, None],
+    "encoder_hidden_states_last": [0.1, None, 0.4, 0.5],
+}
+"""Text alone, image alone, both, and text alone at the end."""
+
+
+def test_blocks_of_one_stream_alone_are_null_wherever_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(MIXED, MIXED | {"timestep": 0.75}))
+    recorded: dict[Tokens, list[float]] = {"mean": [0.2, 0.3], "last": [0.6, 0.7]}
+    for tokens, image in recorded.items():
+        records = read_records(file, tokens)
+        assert np.isnan(records.image).tolist() == [[True, False, False, True]] * 2
+        assert np.isnan(records.text).tolist() == [[False, True, False, False]] * 2
+        assert records.image[:, 1:3].tolist() == [image] * 2
+    record = parse_record(lines(MIXED).strip(), "here")
+    assert json.loads(record.line) == MIXED
+
+
+def test_a_record_without_nulls_is_written_as_ever() -> None:
+    record = parse_record(lines(GOOD | {"sample": 2}), "here")
+    assert record.line == json.dumps(GOOD | {"sample": 2}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"encoder_hidden_states": [0.1, None, 0.4], "encoder_hidden_states_last": [0.1] * 3},
+            "block 3 has a number in neither hidden_states nor encoder_hidden_states",
+        ),
+        (
+            {"encoder_hidden_states_last": [None, 0.1, 0.4, 0.5]},
+            "block 0 has a number in neither hidden_states_last nor encoder_hidden_states_last",
+        ),
+        (
+            {"hidden_states": [0.1, 0.2, 0.3, None]},
+            "hidden_states is null in other blocks than in the lines before it",
+        ),
+    ],
+)
+def test_nulls_that_leave_a_block_empty_or_move_are_refused_by_line(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(MIXED, MIXED | change))
+    with pytest.raises(LokrWeightingError, match=rf"jsonl:2: {message}"):
+        read_records(file)
+
+
+def test_text_of_more_blocks_than_the_image_is_refused_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines(GOOD | {"encoder_hidden_states": [0.5] * 9}))
+    with pytest.raises(LokrWeightingError, match="jsonl:1: encoder_hidden_states has 9 blocks, hi"):
+        read_records(file)
+
+
+def test_more_records_than_memory_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kilobyte of such a file may be a gigabyte of records."""
+    file = tmp_path / "records.jsonl.gz"
+    file.write_bytes(gzip.compress(lines(*[GOOD] * 5000)))
+    assert file.stat().st_size < 5000
+    monkeypatch.setattr("lokr_weighting.records.record.MOST_BYTES", 4 << 20)
+    with pytest.raises(LokrWeightingError, match=r"gz:\d+: more records than 4 MiB of memory hold"):
         read_records(file)

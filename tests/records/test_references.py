@@ -24,5 +24,7 @@ def test_the_shipped_measurement_has_38_blocks_and_text_in_37() -> None:
 
 
 def test_an_unknown_reference_is_answered_with_the_shipped_ones() -> None:
-    with pytest.raises(LokrWeightingError, match=r"'sd9'; shipped: sd3\.5-large"):
+    with pytest.raises(
+        LokrWeightingError, match=r"no reference measurement named 'sd9'; shipped: sd3\.5"
+    ):
         load_reference("sd9")

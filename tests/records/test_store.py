@@ -12,7 +12,7 @@ from lokr_weighting import LokrWeightingError, read_calibration
 from lokr_weighting.errors import OutputError
 from lokr_weighting.records import NotFinite, Record
 from lokr_weighting.records.calibration import Summary
-from lokr_weighting.records.pairs import Pairs
+from lokr_weighting.records.pairs import Pairs, line_of
 from lokr_weighting.records.store import (
     RECORDS,
     SIMILARITY,
@@ -157,7 +157,15 @@ def test_nothing_is_written_before_the_first_sample(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c" / SETTINGS_FILE).read_text())["seed"] == 1
 
 
-@pytest.mark.parametrize("left", [".settings.json.x1y2", ".lock", "settings.json"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        ".settings.json.x1y2",
+        ".settings.json.abcd1234.lokr-weighting",
+        ".lock",
+        "settings.json",
+    ],
+)
 def test_what_a_kill_before_the_first_sample_left_is_ours(tmp_path: Path, left: str) -> None:
     (tmp_path / left).write_text('{"model": "another"}' if left == SETTINGS_FILE else "")
     begun(tmp_path)
@@ -341,3 +349,49 @@ def test_a_calibration_is_shown_in_a_line(tmp_path: Path) -> None:
     assert repr(read_calibration(tmp_path)) == (
         f"Calibration(model='m', 6 samples, 2 blocks, not_finite=0, folder='{tmp_path}')"
     )
+
+
+def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LokrWeightingError, match="file is a file, so there can be no folder"):
+        CalibrationStore(tmp_path / "file" / "c" / "d", SETTINGS)
+
+
+def unsealed(folder: Path, **changes: object) -> None:
+    """A finished calibration without checksums, as earlier versions wrote it, and changed."""
+    finished(folder)
+    data = json.loads((folder / SUMMARY).read_text())
+    (folder / SUMMARY).write_text(json.dumps(data | {"files": None} | changes))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model": 5}, "settings = .*: model = 5: a name is wanted"),
+        ({"bins": 0}, "settings = .*: bins = 0: a whole number from 1 on is wanted"),
+        ({"bins": True}, ".*bins = True: a whole number from 1 on is wanted"),
+        ({"bins": "ten"}, ".*bins = 'ten': a whole number from 1 on is wanted"),
+    ],
+)
+def test_settings_without_sense_are_refused(
+    tmp_path: Path, settings: dict[str, object], says: str
+) -> None:
+    unsealed(tmp_path, settings=SETTINGS | settings)
+    with pytest.raises(LokrWeightingError, match=f"calibration.json: {says}"):
+        read_calibration(tmp_path)
+
+
+def test_a_sample_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    unsealed(tmp_path)
+    lines = (tmp_path / RECORDS).read_text().splitlines(keepends=True)
+    (tmp_path / RECORDS).write_text("".join([*lines[:-1], lines[0]]))
+    with pytest.raises(LokrWeightingError, match="sample 0 is there twice"):
+        read_calibration(tmp_path)
+
+
+def test_pairs_of_other_blocks_than_the_summary_names_are_refused(tmp_path: Path) -> None:
+    unsealed(tmp_path)
+    pairs = [line_of(i, Pairs(np.ones(6), np.ones(6))) for i in range(6)]
+    (tmp_path / SIMILARITY).write_text("".join(pairs))
+    with pytest.raises(LokrWeightingError, match=r"image has the pairs of 4 blocks, .* names 2"):
+        read_calibration(tmp_path)

@@ -12,6 +12,7 @@ from lokr_weighting.show.figures import (
     factors_figure,
     streams_figure,
 )
+from tests import mixed
 from tests.conftest import random_heatmaps
 
 
@@ -90,3 +91,17 @@ def test_standard_errors_are_drawn() -> None:
 def test_a_constant_heatmap_is_drawn_too(tmp_path: Path) -> None:
     heatmaps = Heatmaps(np.full((4, 3), 0.1), np.full((4, 3), 0.1))
     streams_figure(heatmaps).savefig(tmp_path / "constant.png")
+
+
+def test_blocks_without_a_stream_are_left_out_and_the_others_keep_their_numbers() -> None:
+    heatmaps = mixed.heatmaps()
+    figure = streams_figure(heatmaps)
+    for column, missing in enumerate((mixed.TEXT, mixed.IMAGE)):
+        stream = (heatmaps.image, heatmaps.text)[column]
+        shown = images(figure)[column].get_array()
+        assert np.array_equal(shown, np.delete(stream, missing, axis=1))  # pyright: ignore
+        ticks = [label.get_text() for label in figure.axes[column].get_xticklabels()]
+        assert ticks == [str(block) for block in range(10) if block not in missing]
+    both = images(combined_figure(heatmaps))[0].get_array()
+    mean = (heatmaps.image + heatmaps.text)[:, 4:] / 2
+    assert np.array_equal(both, mean)  # pyright: ignore

@@ -27,10 +27,12 @@ def made_up(
 
 
 def test_a_file_reads_back_as_it_was(tmp_path: Path) -> None:
-    written = made_up([1.0, 2.0], [0.1, 0.2], [0.3, np.nan])
+    written = made_up([1.0, 2.0, 0.5], [0.1, 0.2, np.nan], [0.3, np.nan, 0.4])
     write_ablation(tmp_path / "ablation.json", written)
     found = read_ablation(tmp_path / "ablation.json")
     assert found.as_json() == written.as_json()
+    assert found.as_json()["image"] == [0.1, 0.2, None]
+    np.testing.assert_array_equal(found.image, written.image)
     assert [each.strategy for each in found.changes] == [each.strategy for each in written.changes]
     (tmp_path / "other.json").write_text('{"loss": 1}')
     with pytest.raises(LokrWeightingError, match="key 'model' is missing"):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from torch import nn
 
 from lokr_weighting import Job, LokrWeightingError, make_plan, write_plan
+from lokr_weighting.files import write_json
 from lokr_weighting.models.loading import load_pipeline
 from lokr_weighting.studies import training
-from lokr_weighting.studies.compare import RUNS, compare_folder
+from lokr_weighting.studies.compare import RUNS, _Comparing, compare_folder
 from lokr_weighting.studies.comparison import Setup, run_file
 from tests.conftest import random_heatmaps
 from tests.inputs import job, write_digits
@@ -147,3 +149,27 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             Setup.model_validate(TINY.model_dump() | change)
+
+
+def test_samples_that_are_all_of_one_image_are_refused(
+    pipelines: Callable[[str], Path],
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # drawn by chance, which nobody could wait for
+    monkeypatch.setattr(training.Bench, "images", np.zeros(20, dtype=int))
+    setup = TINY.model_copy(update={"samples": 20})
+    with pytest.raises(LokrWeightingError, match="samples = 20: all that compare are of one image"):
+        compare_folder(job(pipelines("sd3"), images), tmp_path / "c", setup)
+
+
+def test_a_run_of_another_number_of_samples_is_refused(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(
+        file="r.json", arm=SimpleNamespace(plan=SimpleNamespace(identity="0"))
+    )
+    comparing = _Comparing(SimpleNamespace(), TINY, tmp_path, (0, 1), lambda *_: None)  # pyright: ignore[reportArgumentType]
+    data = {"arm": "a", "plan": "0", "rate": 1, "seed": 0, "parameters": 1, "losses": [0.5] * 3}
+    write_json(tmp_path / RUNS / "r.json", data | {"kept": [], "seconds": 1, "peak_bytes": 0})
+    with pytest.raises(LokrWeightingError, match=r"r.json: losses has 3 numbers of 40 samples"):
+        comparing._read(run)

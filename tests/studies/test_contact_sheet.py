@@ -36,3 +36,11 @@ def test_images_are_the_pipelines_own_also_offloaded(
     assert np.array_equal(np.array(rows[0][1]), np.array(own))
     assert not np.array_equal(np.array(rows[1][1]), np.array(own))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_video_models_images_are_its_single_frames(
+    pipelines: Callable[[str], Path], images: Path
+) -> None:
+    job = Job(str(pipelines("wan2.1")), images, resolution=64)
+    rows = images_of(job, [], ["a", "b"], device="cpu", num_inference_steps=1)
+    assert [[image.size for image in row] for row in rows] == [[(64, 64), (64, 64)]]

@@ -17,5 +17,8 @@ def test_the_proxys_verdict_is_its_rank_correlation() -> None:
     (mixed, _) = ranks_of_skipping(made_up(damage[:6], [1, 0, 2, 3, 5, 4], [1, 0, 2, 3, 5, 4]))
     assert mixed.rho == pytest.approx(1 - 6 * 4 / 210)
     assert -1 < mixed.low < mixed.rho < mixed.high < 1
+    (image, text) = ranks_of_skipping(made_up(damage, [*damage[:-2], np.nan, np.nan], damage))
+    assert (image.blocks, text.blocks) == (8, 10)
+    assert image.rho == pytest.approx(1)
     chance = np.random.default_rng(0).permutation(10).tolist()
     assert "did not predict" in ranks_of_skipping(made_up(damage, chance, chance))[0].verdict

@@ -3,6 +3,7 @@ import pytest
 
 from lokr_weighting import Heatmaps, LokrWeightingError, Records, heatmaps_of
 from lokr_weighting.studies.diff import LEVEL, differences
+from tests import mixed
 from tests.conftest import random_heatmaps
 
 BLOCKS = 8
@@ -40,6 +41,13 @@ def test_blocks_without_text_are_left_out() -> None:
     for each in (a, b):
         each.text[:, -1] = np.nan
     assert len(differences(a, b)) == 2 * BLOCKS - 1
+
+
+def test_blocks_without_an_image_are_left_out_too() -> None:
+    found = differences(mixed.heatmaps(0), mixed.heatmaps(1))
+    assert [each.block for each in found if each.stream == "image"] == list(range(2, 10))
+    assert [each.block for each in found if each.stream == "text"] == [0, 1, *range(4, 10)]
+    assert all(np.isfinite([each.a, each.b, each.error]).all() for each in found)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -51,6 +51,33 @@ def test_the_matrix_is_the_mean_over_bins_with_its_standard_error() -> None:
     ]
 
 
+def test_blocks_without_a_stream_are_in_no_group_and_drawn_as_missing() -> None:
+    """A block of text alone, one of image alone, and two of both."""
+    rng = np.random.default_rng(0)
+    image, text = rng.uniform(0.5, 1, (2, 40, 6))
+    image[:, [0, 1, 3]] = np.nan  # all pairs of block 0
+    text[:, [0, 2, 4]] = np.nan  # all pairs of block 1
+    found = similarity_of(made_up(image, text, ("text.0", "image.0", "both.0", "both.1")))
+    assert np.isnan(found.image).all(axis=0).tolist() == [True, False, False, False]
+    assert np.isnan(found.text).all(axis=0).tolist() == [False, True, False, False]
+    assert {(each.path, each.stream) for each in found.groupings} == {
+        ("image", "image"),
+        ("both", "image"),
+        ("text", "text"),
+        ("both", "text"),
+    }
+    data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert data["image"][0] == [None] * 4
+    shown = similarity_figure(found).axes[0].images[0].get_array()
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[0].all()
+
+
+def test_blocks_that_share_no_stream_are_refused() -> None:
+    missing = np.full((20, 1), np.nan)
+    with pytest.raises(LokrWeightingError, match="no two blocks have a stream in common"):
+        similarity_of(made_up(missing, missing, ("text.0", "image.0")))
+
+
 def test_each_list_of_blocks_has_its_own_groups() -> None:
     """Flux's single blocks in four groups, two of them in the middle; its double blocks in one."""
     sizes = {"transformer_blocks": [5], "single_transformer_blocks": [2, 8, 6, 3]}
@@ -185,3 +212,10 @@ def test_a_calibration_in_memory_without_it_says_so() -> None:
         record._pairs = None
     with pytest.raises(LokrWeightingError, match="the calibration: was measured without"):
         similarity_of(Calibration(calibration.settings, calibration.blocks, bare))
+
+
+def test_a_calibration_that_does_not_say_its_bins_is_refused() -> None:
+    calibration = made_up(np.ones((20, 1)), np.ones((20, 1)), ("a.0", "a.1"))
+    without = Calibration({"model": "m"}, calibration.blocks, calibration.records)
+    with pytest.raises(LokrWeightingError, match="its settings do not say its bins"):
+        similarity_of(without)

@@ -1,7 +1,7 @@
 """Every strategy against a model whose list of blocks is put together by hand."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,11 @@ CASES = [(kind, path) for kind, paths in LISTS.items() for path in paths]
 
 
 def by_hand(
-    model: nn.Module, path: str, blocks: Sequence[nn.Module], inputs: dict[str, Any]
+    model: nn.Module,
+    path: str,
+    blocks: Sequence[nn.Module],
+    inputs: dict[str, Any],
+    output: Callable[[nn.Module, dict[str, Any]], Tensor] = output,
 ) -> Tensor:
     """The output of a model with these blocks in its list."""
     own = copy.copy(model)
@@ -123,7 +127,7 @@ def test_blocks_that_are_not_there_are_refused() -> None:
         Strategy("skip", "transformer_blocks", 2, 6): "has blocks 0 to 5",
         Strategy("skip", "transformer_blocks", 3, 2): "has blocks 0 to 5",
         Strategy("replace", "transformer_blocks", 1, 2, by=9): "has blocks 0 to 5",
-        Strategy("replace", "transformer_blocks", 1, 2): r"\(by\)",
+        Strategy("replace", "transformer_blocks", 1, 2): r"say which block replaces them \(by\)",
     }.items():
         with pytest.raises(LokrWeightingError, match=message), executed(model, strategy):
             pass

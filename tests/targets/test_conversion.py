@@ -159,12 +159,16 @@ def test_the_command_converts_both_ways(cli: Any, tmp_path: Path) -> None:
     done = cli("convert", "adapter", "-o", "back.safetensors")
     assert done.code == 0, done.err
     assert "81 modules" in done.out
+    # the very same is no reason to refuse: a kill may have come after the last write
+    assert cli("convert", "adapter", "-o", "back.safetensors").code == 0
+    assert cli("convert", "lycoris.safetensors", "--model", "base", "-o", "adapter").code == 0
+    (tmp_path / "other.safetensors").write_text("mine")
     for arguments, message in {
         ("none.safetensors", "-o", "x"): "there is no such file or folder",
         ("lycoris.safetensors", "-o", "x"): "--model is needed",
         ("lycoris.safetensors", "--model", "base", "-o", "x.safetensors"): "becomes a folder",
         ("adapter", "-o", "x"): "become one file",
-        ("adapter", "-o", "back.safetensors"): "--force replaces it",
+        ("adapter", "-o", "other.safetensors"): "--force replaces it",
         (
             "adapter",
             "--force",

@@ -1,5 +1,6 @@
 """Broken, foreign and differently named files: refused in one line by their tensor, or read."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,17 @@ def saved(
         ({"lokr_w1": W1, "lokr_w2_a": W2_A}, "lokr_w2_b is missing"),
         ({"lokr_w1": W1, "lokr_w2": W2, "lokr_w2_a": W2_A, "lokr_w2_b": W2_B}, "only one of them"),
         ({"lokr_w1": W1, "lokr_w2_a": W2_A, "lokr_w2_b": torch.ones(2, 16)}, "ranks do not match"),
-        ({"lokr_w1": W1, "lokr_w2": torch.ones(16, 16, dtype=torch.int64)}, "int64"),
+        (
+            {"lokr_w1": W1, "lokr_w2": torch.ones(16, 16, dtype=torch.int64)},
+            "int64, which no weight is",
+        ),
         ({"lokr_w1": W1, "lokr_w2": W2 * torch.nan}, "not finite"),
         ({"lokr_w1": W1 / 0, "lokr_w2": W2}, "not finite"),
-        ({"lokr_w1": W1, "lokr_w2": torch.ones(256)}, "two sides"),
+        ({"lokr_w1": W1, "lokr_w2": torch.ones(256)}, "lokr_w2 has the shape .256.; .* two sides"),
         ({"lokr_w1": torch.ones(0, 4), "lokr_w2": W2}, "two sides"),
         ({"lokr_w1": W1, "lokr_w2": torch.ones(8, 16)}, r"\(32, 64\) in the file and \(64, 64\)"),
         ({"lokr_w1": W1, "lokr_w2": W2, "alpha": torch.tensor(torch.nan)}, "no finite number"),
-        ({"lokr_w1": W1, "lokr_w2": W2, "alpha": torch.ones(2)}, "2 numbers"),
+        ({"lokr_w1": W1, "lokr_w2": W2, "alpha": torch.ones(2)}, "2 numbers; one is wanted"),
         ({"lokr_w1": W1, "lokr_w2": W2, "other": W1}, "no tensor of a LoKr is called so"),
         ({"lora_up.weight": W1, "lora_down.weight": W1, "alpha": W1}, "this is a LoRA; .*as it is"),
         ({"lora_A.weight": W1, "dora_scale": W1}, "this is a LoRA"),
@@ -117,7 +121,10 @@ def test_factor_16_at_width_128_is_converted(model: nn.Module, tmp_path: Path) -
 
 def test_what_peft_cannot_make_is_said_to_be_so(model: nn.Module, tmp_path: Path) -> None:
     unbalanced = {"lokr_w1": torch.ones(16, 4), "lokr_w2": torch.ones(4, 16)}
-    with pytest.raises(LokrWeightingError, match="trained with unbalanced_factorization"):
+    with pytest.raises(
+        LokrWeightingError,
+        match=r"peft makes it with no decompose_factor .was it trained with unbalanced",
+    ):
         lycoris_to_peft(saved(unbalanced, tmp_path), model, tmp_path / "out")
 
 
@@ -170,3 +177,11 @@ def test_an_adapters_configuration_that_peft_cannot_read_is_refused(
     (tmp_path / "in" / "lokr_1of1" / "adapter_config.json").write_text(text)
     with pytest.raises(LokrWeightingError, match=str(tmp_path / "in")):
         peft_to_lycoris(tmp_path / "in", tmp_path / "out.safetensors")
+
+
+def test_a_module_that_stands_in_two_adapters_is_refused(model: nn.Module, tmp_path: Path) -> None:
+    lycoris_to_peft(saved({"lokr_w1": W1, "lokr_w2": W2}, tmp_path), model, tmp_path / "in")
+    shutil.copytree(tmp_path / "in" / "lokr_1of1", tmp_path / "in" / "lokr_2of2")
+    (tmp_path / "in" / "lokr_1of1").rename(tmp_path / "in" / "lokr_1of2")
+    with pytest.raises(LokrWeightingError, match=f"{NAME}: stands in two adapters"):
+        read_peft(tmp_path / "in")

@@ -1,7 +1,7 @@
 """The command line: a file for each command.
 
 Exit codes: 0 done; 1 a configuration does not do what it says; 2 a mistake in what was given; 3 a
-file, or standard output, could not be written; 130 interrupted.
+file, or standard output, could not be written; 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 import atexit
@@ -22,6 +22,8 @@ from lokr_weighting.cli.compare import compare
 from lokr_weighting.cli.convert import convert
 from lokr_weighting.cli.diff import diff
 from lokr_weighting.cli.exits import NOT_WRITTEN, USER_MISTAKE
+from lokr_weighting.cli.families import families
+from lokr_weighting.cli.findings import findings
 from lokr_weighting.cli.generate import generate
 from lokr_weighting.cli.heatmaps import heatmaps
 from lokr_weighting.cli.inspect import inspect
@@ -30,6 +32,7 @@ from lokr_weighting.cli.report import report
 from lokr_weighting.cli.similarity import similarity
 from lokr_weighting.cli.verify import verify
 from lokr_weighting.errors import LokrWeightingError, OutputError
+from lokr_weighting.stopping import in_one_line
 
 COMMANDS = (
     generate,
@@ -41,9 +44,11 @@ COMMANDS = (
     convert,
     report,
     diff,
+    findings,
     similarity,
     ablate,
     compare,
+    families,
 )
 OBJECTS_BEFORE_COLLECTING = 50_000
 MISTAKES = (
@@ -79,7 +84,12 @@ def _version(
 
 
 def main() -> None:
-    """Run the command line; a mistake or a full disk is one line on standard error."""
+    """Run the command line; whatever ends it early is one line on standard error."""
+    with in_one_line():
+        _run()
+
+
+def _run() -> None:
     # torch and lycoris make millions of objects that stay: looking through them for garbage every
     # 700 objects, and all of them at exit, takes a third of a short command's time
     gc.set_threshold(OBJECTS_BEFORE_COLLECTING)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lokr_weighting import stopping
 from lokr_weighting.cli import options
-from lokr_weighting.cli.exits import INTERRUPTED
 from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
 from lokr_weighting.cli.running import Run
 from lokr_weighting.processes import is_main
@@ -82,6 +82,7 @@ def ablate(
                 device=run.device,
                 offload=run.offload,
                 on_progress=_bar(progress, "running"),
+                say=lambda text: progress.console.print(text, markup=False),
             )
             if not is_main():
                 return
@@ -92,8 +93,8 @@ def ablate(
                 bar = _bar(progress, "drawing images")
                 _draw_sheet(ablation, job, images, run, output / FILES[3], bar)
     except KeyboardInterrupt:
-        typer.echo(f"\ninterrupted: {kept}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        stopping.say(kept)
+        raise
     verdicts = [rank.verdict for rank in ranks_of_skipping(ablation)]
     if as_json:
         options.print_json(ablation.as_json() | {"verdicts": verdicts})

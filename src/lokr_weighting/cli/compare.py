@@ -1,15 +1,13 @@
 """`compare`: plans compared by training with them."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lokr_weighting import stopping
 from lokr_weighting.cli import options
-from lokr_weighting.cli.exits import INTERRUPTED
-from lokr_weighting.cli.outputs import check_folder
+from lokr_weighting.cli.outputs import Output, check_folder, check_outputs, json_with
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.processes import is_main
 
@@ -69,6 +67,8 @@ def compare(
     device: options.Device = None,
     quantization: options.Quantization = None,
     revision: options.Revision = None,
+    captions: options.Captions = None,
+    force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
     """Does a plan help on your images? Short trainings of several plans at one size, side by side.
@@ -84,8 +84,12 @@ def compare(
         dtype=dtype,
         revision=revision,
         quantization=quantization,
+        captions=captions,
     )
     check_folder(output)
+    advice = "holds files that are no comparison of lokr-weighting, so they may be your own"
+    own = Output(output, lambda: _is_comparison(output), advice)
+    check_outputs([own], [data, keep, quantization, ablation, options.file_of(recipe)], force)
     chosen = options.read_recipe(recipe, settings)
     from rich.progress import Progress
 
@@ -133,15 +137,14 @@ def compare(
                 on_progress=lambda done, known: progress.update(
                     task, description="training", completed=done, total=known
                 ),
+                say=lambda text: progress.console.print(text, markup=False),
             )
     except KeyboardInterrupt:
         done = len(list((output / RUNS).glob("*.json")))
-        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
-        typer.echo(
-            f"\ninterrupted: {done} finished trainings are kept in {output}; go on with: {command}",
-            err=True,
+        stopping.say(
+            f"{done} finished trainings are kept in {output}; go on with: {stopping.command()}"
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise
     if not is_main():
         return
     write_json(output / RESULT, comparison.as_json())
@@ -154,6 +157,17 @@ def compare(
     for verdict in comparison.verdicts:
         out.print(verdict, markup=False)
     out.print(f"Wrote {output}: comparison.html, {RESULT}, plans, runs", markup=False)
+
+
+def _is_comparison(output: Path) -> bool:
+    """Whether a folder is a comparison, or one that was stopped before it began to train."""
+    from lokr_weighting.studies.compare import CALIBRATION, PLANS, SETUP
+
+    if not output.is_dir():
+        return False
+    if json_with(output / SETUP, "setup", "job")():
+        return True
+    return {file.name for file in output.iterdir()} <= {CALIBRATION, PLANS}
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.outputs import is_taken
 from lokr_weighting.errors import LokrWeightingError
 
 SUFFIX = ".safetensors"
@@ -29,30 +28,28 @@ def convert(
     """Convert a trained LoKr: SimpleTuner's or ComfyUI's file to peft adapters, or back.
 
     Exact: no number is changed but by a scale that the other format writes elsewhere. Broken files
-    and other algorithms are refused.
+    and other algorithms are refused. What is there already needs --force, but for the very same.
     """
     if not source.exists():
         raise LokrWeightingError(f"{source}: there is no such file or folder")
-    if is_taken(output) and not force:
-        raise LokrWeightingError(f"{output}: exists; --force replaces it")
     if output.resolve() == source.resolve() or source.resolve() in output.resolve().parents:
         raise LokrWeightingError(f"{output}: is, or is in, what is converted; write elsewhere")
     if source.is_dir():
-        _to_lycoris(source, output)
+        _to_lycoris(source, output, force)
     else:
-        _to_peft(source, output, model)
+        _to_peft(source, output, model, force)
 
 
-def _to_lycoris(source: Path, output: Path) -> None:
+def _to_lycoris(source: Path, output: Path, force: bool) -> None:
     if output.suffix != SUFFIX:
         raise LokrWeightingError(f"{output}: peft adapters become one file; name it *{SUFFIX}")
     from lokr_weighting.targets.conversion import peft_to_lycoris
 
-    count = peft_to_lycoris(source, output)
+    count = peft_to_lycoris(source, output, replace=force)
     typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI (SD3, Flux)")
 
 
-def _to_peft(source: Path, output: Path, model: str | None) -> None:
+def _to_peft(source: Path, output: Path, model: str | None, force: bool) -> None:
     if output.suffix == SUFFIX:
         raise LokrWeightingError(f"{output}: a LyCORIS file becomes a folder; give a folder's name")
     if model is None:
@@ -60,5 +57,6 @@ def _to_peft(source: Path, output: Path, model: str | None) -> None:
     from lokr_weighting.models.known import load_skeleton
     from lokr_weighting.targets.conversion import lycoris_to_peft
 
-    names = lycoris_to_peft(source, load_skeleton(model).to_module(), output)
+    transformer = load_skeleton(model).to_module()
+    names = lycoris_to_peft(source, transformer, output, replace=force)
     typer.echo(f"Wrote {output}: {len(names)} adapters for peft and diffusers ({', '.join(names)})")

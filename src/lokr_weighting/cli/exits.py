@@ -6,5 +6,3 @@ USER_MISTAKE = 2
 """Something that was given cannot be used."""
 NOT_WRITTEN = 3
 """Something could not be read or written: the disk is full, a device fails."""
-INTERRUPTED = 130
-"""Ctrl-C."""

@@ -61,9 +61,10 @@ def generate(
         )
     from lokr_weighting.measure.stop import Stop
 
+    calibrated = goal.path.with_suffix(".calibration")
     calibration, settled = run_calibration(
         job,
-        goal.path.with_suffix(".calibration"),
+        calibrated,
         Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
@@ -74,6 +75,7 @@ def generate(
     from lokr_weighting.models.known import load_skeleton
     from lokr_weighting.models.loading import pipeline_folder
     from lokr_weighting.plan.make import make_plan
+    from lokr_weighting.records.store import SUMMARY
 
     skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
     plan = make_plan(
@@ -85,4 +87,4 @@ def generate(
         settled=settled,
         added=added,
     )
-    write(plan, skeleton, goal)
+    write(plan, skeleton, goal, calibrated / SUMMARY)

@@ -1,9 +1,14 @@
 """`inspect`: what a configuration costs."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from lokr_weighting.cli import options
 from lokr_weighting.cli.verify import elsewhere_as_json
+from lokr_weighting.errors import LokrWeightingError
+
+if TYPE_CHECKING:
+    from lokr_weighting.models.skeleton import Skeleton
 
 
 def inspect(
@@ -21,14 +26,16 @@ def inspect(
     from lokr_weighting.show.readback_tables import block_costs, cost_table, trainer_remarks
     from lokr_weighting.targets.lycoris.check import check
 
-    checked = check(load_skeleton(model), parsed, trainer)
+    skeleton = load_skeleton(model)
+    checked = check(skeleton, parsed, trainer)
+    blocks = _blocks(skeleton)
     if as_json:
         options.print_json(
             {
                 "parameters": checked.readback.made_parameters,
                 "exact": checked.exact,
                 **elsewhere_as_json(checked),
-                "blocks": [asdict(cost) for cost in block_costs(checked.readback)],
+                "blocks": [asdict(cost) for cost in block_costs(checked.readback, blocks)],
             }
         )
         return
@@ -37,4 +44,14 @@ def inspect(
         out.print(line)
     if not checked.exact:
         out.print("This is not what the configuration asks for: lokr-weighting verify tells.")
-    out.print(cost_table(checked.readback))
+    out.print(cost_table(checked.readback, blocks))
+
+
+def _blocks(skeleton: "Skeleton") -> list[str]:
+    """The model's blocks, where its family is known."""
+    from lokr_weighting.models.blocks import block_names
+
+    try:
+        return block_names(skeleton)
+    except LokrWeightingError:
+        return []

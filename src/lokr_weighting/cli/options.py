@@ -190,7 +190,8 @@ def read_recipe(name: str | None, settings: list[str] | None) -> "Recipe":
             raise LokrWeightingError(f"--set {setting}: write NAME=VALUE, e.g. max_factor=16")
         try:
             data[name] = json.loads(value)
-        except json.JSONDecodeError:
+        # no JSON, or none that a setting could be: the text itself, refused by its name
+        except (ValueError, RecursionError):
             data[name] = value
     return checked(Recipe, data, "--set" if settings else "recipe")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import UNFINISHED
 
-LARGEST = 64 << 20  # bytes of a file that is looked at, to see whose it is
+LARGEST = 32 << 20  # bytes of a file that is looked at, to see whose it is
 MARK = '<meta name="generator" content="lokr-weighting">'
 """What every page of this package holds."""
 
@@ -52,7 +53,8 @@ def check_outputs(
                 raise LokrWeightingError(
                     f"{output.path}: is read by this command ({each}); write elsewhere"
                 )
-        if is_taken(output.path) and not output.ours() and not force:
+        # in this order: it may be removed meanwhile
+        if not force and not output.ours() and is_taken(output.path):
             raise LokrWeightingError(
                 f"{output.path}: {output.advice}; --force replaces it, --output writes elsewhere"
             )
@@ -61,7 +63,7 @@ def check_outputs(
 def is_taken(output: Path) -> bool:
     """Whether there is something already: a file, or a folder that is not empty."""
     if output.is_dir():
-        return any(output.iterdir())
+        return any(not each.name.endswith(UNFINISHED) for each in output.iterdir())
     return output.exists() or output.is_symlink()
 
 

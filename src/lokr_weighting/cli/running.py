@@ -1,14 +1,12 @@
 """Running a calibration from the command line: where and how, its bar, what is said at its end."""
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from lokr_weighting.cli.exits import INTERRUPTED
+from lokr_weighting import stopping
 from lokr_weighting.processes import is_main
 
 if TYPE_CHECKING:
@@ -68,12 +66,8 @@ def run_calibration(
                 say=bar.say,
             )
     except KeyboardInterrupt:
-        command = shlex.join(["lokr-weighting", *sys.argv[1:]])
-        typer.echo(
-            f"\ninterrupted: what was measured is kept in {folder}; resume with: {command}",
-            err=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+        stopping.say(f"what was measured is kept in {folder}; resume with: {stopping.command()}")
+        raise
     if is_main():
         what = "plan" if recipe.by_distance else "plan by distance"
         _say_how_settled(calibration, settled, stop.share, what)

@@ -10,6 +10,7 @@ from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import NOT_EXACT
 from lokr_weighting.cli.outputs import Output, check_file, check_folder, check_outputs, plan_file
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import check_there
 from lokr_weighting.targets.registry import Format, NotExact
 
 if TYPE_CHECKING:
@@ -106,8 +107,15 @@ class Goal:
         return added_by(self.read_template())
 
 
-def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
-    """Build the plan with the trainer's own library, and only then write it; print the table."""
+def write(plan: "Plan", skeleton: "Skeleton", goal: Goal, *kept: Path) -> None:
+    """Build the plan with the trainer's own library, and only then write it; print the table.
+
+    Args:
+        plan: the plan.
+        skeleton: its model.
+        goal: what to write, and where.
+        kept: what was written before and must still be there.
+    """
     from lokr_weighting.plan.plan import write_plan
 
     goal.check()
@@ -120,9 +128,15 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
     # the plan first: beside it, a configuration that a kill left unwritten or old is known as ours
     write_plan(goal.plan_file, plan)
     prepared.write(goal.path)
+    if not goal.plan_file.exists():
+        # the folder was removed meanwhile: without a plan the configuration would be nobody's
+        write_plan(goal.plan_file, plan)
+    check_there([*kept, goal.path, goal.plan_file])
     if goal.as_json:
         files = [str(goal.path), str(goal.plan_file)]
         data = plan.model_dump(mode="json") | {"read_back": prepared.read_back, "files": files}
+        if prepared.left_out is not None:
+            data["left_out"] = prepared.left_out
         options.print_json(data)
         return
     from lokr_weighting.show.console import console
@@ -134,6 +148,8 @@ def write(plan: "Plan", skeleton: "Skeleton", goal: Goal) -> None:
         out.print("Not read back (--no-read-back): the trainer's library was not asked.")
     else:
         out.print(f"Read back: {prepared.read_back}", markup=False)
+    if prepared.left_out is not None:
+        out.print(prepared.left_out, markup=False)
     out.print(f"Wrote {goal.path} and {goal.plan_file}", soft_wrap=True, markup=False)
 
 

@@ -1,21 +1,18 @@
 """Images and captions as a pipeline's latents and embeddings, each encoded once."""
 
-import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lokr_weighting.data.captions import Embedding, encoded
 from lokr_weighting.data.folder import ImageFolder, Problem
 from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
-from lokr_weighting.data.padding import TextPart, real_tokens, text_parts, token_mask
+from lokr_weighting.data.latents import LATENTS
 from lokr_weighting.data.samples import Sample, crop_rng, draw
-from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.pipeline_call import PipelineCall, named
 from lokr_weighting.models.table import pipeline_call
-
-TEXT_LENGTH = "max_sequence_length"
-"""What diffusers' pipelines call the number of tokens that a caption is padded or cut to."""
 
 
 @dataclass
@@ -35,21 +32,26 @@ class Encoder:
     device: torch.device
     text_tokens: int | None = None
     latents: dict[Any, Tensor] = field(default_factory=dict)
-    embeddings: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    embeddings: dict[str, dict[str, Embedding]] = field(default_factory=dict)
     real: dict[str, Tensor] = field(default_factory=dict)
 
     @property
+    def call(self) -> PipelineCall:
+        """How the pipeline is called."""
+        return pipeline_call(type(self.pipeline).__name__)
+
+    @property
     def multiple(self) -> int:
-        """What an image's sides must be multiples of, in pixels: a patch of two latents."""
-        return 2 * self.pipeline.vae_scale_factor
+        """What an image's sides must be multiples of, in pixels."""
+        return self.call.patch * getattr(self.pipeline, self.call.scale)
 
     @torch.no_grad()
     def encode_image(self, key: Any, pixels: Tensor) -> None:
         """Encode an image, (3, height, width) in [-1, 1], to the mode of its latents."""
         vae = self.pipeline.vae.to(self.device)
-        encoded = vae.encode(pixels[None].to(self.device, vae.dtype)).latent_dist.mode()
-        shift = getattr(vae.config, "shift_factor", None) or 0.0
-        self.latents[key] = ((encoded - shift) * vae.config.scaling_factor).cpu()
+        latents_of = named(LATENTS, "latents", self.call.latents)
+        given = pixels[None].to(self.device, vae.dtype)
+        self.latents[key] = latents_of(self.pipeline, given).cpu()
 
     @torch.no_grad()
     def encode_caption(self, caption: str) -> None:
@@ -63,20 +65,10 @@ class Encoder:
         for name, component in self.pipeline.components.items():
             if name.startswith("text_encoder") and component is not None:
                 component.to(self.device)
-        call = pipeline_call(type(self.pipeline).__name__)
-        options = {**call.encode, **self._length()}
-        returned = self.pipeline.encode_prompt(prompt=caption, device=self.device, **options)
-        embeddings = {
-            name: value.cpu()
-            for name, value in zip(call.returned, returned, strict=True)
-            if name is not None
-        }
+        embeddings, real = encoded(self.pipeline, self.call, caption, self.device, self.text_tokens)
         self.embeddings[caption] = embeddings
-        tokens = embeddings["prompt_embeds"]
-        if call.mask is not None:
-            self.real[caption] = token_mask(embeddings[call.mask], tokens).bool()
-        elif call.tokenizers:
-            self.real[caption] = real_tokens(self._text_parts(tokens.shape[1]), [caption])
+        if real is not None:
+            self.real[caption] = real
 
     def free(self) -> None:
         """Let go of the VAE, the text encoders and their memory."""
@@ -87,28 +79,6 @@ class Encoder:
                 setattr(self.pipeline, name, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _text_parts(self, tokens: int) -> list[TextPart]:
-        """The parts of a text of so many tokens."""
-        tokenizers = [
-            [
-                getattr(self.pipeline, name)
-                for name in names
-                # without its encoder the pipeline puts zeros there
-                if getattr(self.pipeline, name.replace("tokenizer", "text_encoder")) is not None
-            ]
-            for names in pipeline_call(type(self.pipeline).__name__).tokenizers
-        ]
-        return text_parts(tokenizers, self.pipeline.tokenizer_max_length, tokens)
-
-    def _length(self) -> dict[str, int]:
-        if self.text_tokens is None:
-            return {}
-        if TEXT_LENGTH not in inspect.signature(self.pipeline.encode_prompt).parameters:
-            raise LokrWeightingError(
-                f"{type(self.pipeline).__name__} does not say how long its text is ({TEXT_LENGTH})"
-            )
-        return {TEXT_LENGTH: self.text_tokens}
 
 
 @dataclass

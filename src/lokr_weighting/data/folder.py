@@ -122,7 +122,9 @@ def find_images(folder: Path, captions: str | None = None) -> ImageFolder:
             f"{folder}: holds no images, nested folders included; looked for "
             f"{', '.join(SUFFIXES)}{'; there are ' if counted else ''}{counted}"
         )
-    metadata = [path for path in files if path.name in METADATA and source.metadata]
+    metadata = [
+        path for path in files if path.name in METADATA and source.metadata and not path.is_fifo()
+    ]
     described = read_metadata(folder, metadata, images, source)
     sidecars = Sidecars(files, source)
     items: list[ImageItem] = []

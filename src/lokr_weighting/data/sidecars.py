@@ -12,7 +12,8 @@ from typing import Any
 
 from lokr_weighting.data.metadata import METADATA, Wanted, one_line
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import parse_json, read_text
+from lokr_weighting.files import LARGEST_JSON, read_text
+from lokr_weighting.parsing import parse_json
 
 SUFFIXES = (".txt", ".caption", ".json")
 KEYS = ("caption", "captions", "text", "prompt")
@@ -50,6 +51,9 @@ class Sidecars:
                 file = self._by_stem.get((stem, suffix))
                 if file is None:
                     continue
+                # a pipe would be waited for without end
+                if not file.is_file():
+                    raise LokrWeightingError(f"{file}: is not a readable file")
                 texts = self._json(file) if suffix == ".json" else _lines(file)
                 if texts is not None:
                     self.read.add(file)
@@ -58,7 +62,8 @@ class Sidecars:
 
     def _json(self, file: Path) -> list[str] | None:
         """The captions in a .json file; None where it holds something else."""
-        data: Any = parse_json(read_text(file).removeprefix("\ufeff"), str(file))
+        text = read_text(file, LARGEST_JSON).removeprefix("\ufeff")
+        data: Any = parse_json(text, str(file))
         keys = KEYS if self.source.key is None else (self.source.key,)
         key = next((key for key in keys if isinstance(data, dict) and key in data), None)
         if key is None:
@@ -66,7 +71,18 @@ class Sidecars:
         texts = [data[key]] if isinstance(data[key], str) else data[key]
         if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
             raise LokrWeightingError(f"{file}: {key} must be a string or a list of strings")
+        if not all(_is_unicode(text) for text in texts):
+            raise LokrWeightingError(f"{file}: {key} holds half of a surrogate pair, no letter")
         return [one_line(text) for text in texts]
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can write what is no text, and no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(file: Path) -> list[str]:

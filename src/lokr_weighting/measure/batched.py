@@ -1,25 +1,27 @@
-"""The loss of several samples in one call of the transformer, with gradients.
+"""The loss of several samples in one run of the model, with gradients.
 
-The pipeline builds the transformer's inputs, as in `forward`, at one timestep for the whole batch;
-a hook on the transformer then gives every sample its own. All families in the table count their
-timesteps in proportion to the share of noise.
+The pipeline builds the model's inputs, as in `forward`, for the whole batch; every sample runs at
+its own timestep.
 """
 
-import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lokr_weighting.data.captions import Embedding, joined, moved
 from lokr_weighting.data.encoding import SampleEncoder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.forward import noise_of
+from lokr_weighting.measure.objectives import objective_of
+from lokr_weighting.measure.one_step import OneStepCall
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.table import pipeline_call
 
-COMMON = 0.5  # the timestep that the pipeline is called with: a power of 2, so nothing is rounded
+COMMON = 0.5  # the timestep that others are scaled from: a power of 2, so nothing is rounded
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class Inputs:
     Attributes:
         sample: its timestep and noise.
         clean: its image's latents, (1, channels, height, width).
-        embeddings: the call's arguments for its caption, (1, ...) each.
+        embeddings: the call's arguments for its caption, of one caption each.
     """
 
     sample: Sample
     clean: Tensor
-    embeddings: dict[str, Tensor]
+    embeddings: dict[str, Embedding]
 
 
 def inputs_of(source: SampleEncoder, sample: Sample) -> Inputs:
@@ -44,83 +46,77 @@ def inputs_of(source: SampleEncoder, sample: Sample) -> Inputs:
 
 
 class BatchedForward:
-    """Runs batches of samples through a pipeline's transformer, which may hold adapters.
+    """Runs batches of samples through a pipeline's model, which may hold adapters.
 
     Args:
-        pipeline: the pipeline; its transformer is where it will run.
+        pipeline: the pipeline; its transformer or UNet is where it will run.
         device: where that is.
+
+    Raises:
+        LokrWeightingError: how the model is noised is not known.
     """
 
     def __init__(self, pipeline: Any, device: torch.device) -> None:
         self.pipeline, self.device = pipeline, device
         self.call = pipeline_call(type(pipeline).__name__)
+        self.objective = objective_of(pipeline)
+        self._run = OneStepCall(pipeline, self.call)
 
     def losses(self, batch: Sequence[Inputs]) -> Tensor:
-        """Each sample's flow-matching loss, (batch,), on the device.
+        """Each sample's loss, (batch,), on the device.
 
         Samples of one size are run together.
         """
-        groups: dict[torch.Size, list[int]] = {}
+        groups: dict[Any, list[int]] = {}
         for place, each in enumerate(batch):
-            groups.setdefault(each.clean.shape, []).append(place)
+            groups.setdefault(self._size(each), []).append(place)
         found = [self._losses([batch[place] for place in places]) for places in groups.values()]
         order = torch.tensor([place for places in groups.values() for place in places])
         return torch.cat(found)[order.argsort()]
+
+    def _size(self, inputs: Inputs) -> Any:
+        """What samples must share to be run together."""
+        texts = () if self.call.mask else tuple(map(_shape, inputs.embeddings.values()))
+        return inputs.clean.shape, texts
 
     def _losses(self, batch: Sequence[Inputs]) -> Tensor:
         times = torch.tensor([each.sample.timestep for each in batch], device=self.device)
         clean = torch.cat([each.clean for each in batch]).to(self.device)
         noise = torch.cat([noise_of(each.sample, each.clean) for each in batch]).to(self.device)
-        shares = times.view(-1, 1, 1, 1).to(clean.dtype)
-        latents, velocity = (1 - shares) * clean + shares * noise, noise - clean
-        size, channels, height, width = clean.shape
-        if self.call.packed:
-            latents, velocity = (
-                self.pipeline._pack_latents(each, size, channels, height, width)
-                for each in (latents, velocity)
-            )
-        scale = self.pipeline.vae_scale_factor
         embeddings = {
-            name: torch.cat([each.embeddings[name] for each in batch]).to(self.device)
+            name: moved(joined([each.embeddings[name] for each in batch]), self.device)
             for name in batch[0].embeddings
         }
-        # without diffusers' no_grad around it
-        call = inspect.unwrap(type(self.pipeline).__call__)
-        with self._each_at(times) as outputs:
-            call(
-                self.pipeline,
-                latents=latents,
-                height=height * scale,
-                width=width * scale,
-                num_inference_steps=1,
-                sigmas=[COMMON],
-                output_type="latent",
-                **embeddings,
-                **self.call.call,
+        scaled = self.call.scaled_timesteps
+        given = torch.tensor([COMMON]) if scaled else times[None]
+        with self._each_at(times) if scaled else nullcontext():
+            step = self._run(
+                self.objective.noised(clean, noise, times),
+                self.objective.timesteps(given),
+                embeddings,
+                gradients=True,
             )
-        missed = (outputs[0] - velocity).float()
+        target = self._run.predicted(self.objective.target(clean, noise, times))
+        missed = (step.prediction - target).float()
         return missed.square().flatten(1).mean(dim=1)
 
     @contextmanager
-    def _each_at(self, times: Tensor) -> Iterator[list[Tensor]]:
-        """Within, the transformer runs every sample at its own timestep; its outputs are kept."""
-        outputs: list[Tensor] = []
+    def _each_at(self, times: Tensor) -> Iterator[None]:
+        """Within, the model runs every sample at its own timestep."""
 
         def enter(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             timestep = kwargs["timestep"]
-            own = (timestep.float() * (times / COMMON)).to(timestep.dtype)
-            return args, kwargs | {"timestep": own}
+            # some have one for each token, (batch, tokens)
+            factors = (times / COMMON).view(-1, *(1,) * (timestep.ndim - 1))
+            return args, kwargs | {"timestep": (timestep.float() * factors).to(timestep.dtype)}
 
-        def leave(_module: Any, _args: Any, output: Any) -> None:
-            outputs.append(output[0])
-
-        transformer = self.pipeline.transformer
-        handles = [
-            transformer.register_forward_pre_hook(enter, with_kwargs=True),
-            transformer.register_forward_hook(leave),
-        ]
+        handle = denoiser(self.pipeline).register_forward_pre_hook(enter, with_kwargs=True)
         try:
-            yield outputs
+            yield
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
+
+
+def _shape(embedding: Embedding) -> Any:
+    """A text's shape; a list's captions may differ."""
+    return None if isinstance(embedding, list) else embedding.shape

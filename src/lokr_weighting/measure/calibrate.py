@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lokr_weighting.data.samples import stratified_timestep
 from lokr_weighting.errors import LokrWeightingError
@@ -140,9 +141,12 @@ def calibrate(
     seed: int = 0,
     text_mask: Callable[[Any], Tensor] | None = None,
     similarity: bool = False,
+    bar: bool = True,
     on_progress: Progress = lambda *_: None,
 ) -> Calibration:
-    """Calibrate with a training loop's own batches and forward; kept in memory.
+    """Calibrate with a training loop's own batches and forward.
+
+    It is kept in memory; `write_calibration` writes it to a folder that every command reads.
 
     Args:
         model: the transformer, as it will be trained; it is not changed.
@@ -155,6 +159,7 @@ def calibrate(
         seed: decides the timesteps; what else is random is the caller's.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
         similarity: gather the similarity of every pair of blocks too.
+        bar: show a progress bar, where standard error is a terminal.
         on_progress: told how it goes.
 
     Raises:
@@ -164,18 +169,31 @@ def calibrate(
     from accelerate.utils import find_batch_size
 
     recipe = recipe or Recipe()
-    collector = Collector(
-        blocks=block_names(model),
-        linears=block_linears(model),
-        settings={"model": type(model).__name__, "seed": seed, "bins": recipe.bins},
-        recipe=recipe,
-        budget=budget,
-        stop=stop or Stop(),
-        on_progress=on_progress,
-    )
     device = next(model.parameters()).device
     endless = _endless(batches)
-    with evaluating(model), Probe(model, similarity=similarity) as probe, torch.no_grad():
+    with (
+        # tqdm's None: only where standard error is a terminal
+        tqdm(desc="measuring", unit="sample", disable=None if bar else True) as shown,
+        evaluating(model),
+        Probe(model, similarity=similarity) as probe,
+        torch.no_grad(),
+    ):
+
+        def progress(samples: int, next_check: int, settled: Settled | None) -> None:
+            shown.total = next_check
+            shown.set_postfix({} if settled is None else {"settled": f"{settled.near:.0%}"})
+            shown.update(samples - shown.n)
+            on_progress(samples, next_check, settled)
+
+        collector = Collector(
+            blocks=block_names(model),
+            linears=block_linears(model),
+            settings={"model": type(model).__name__, "seed": seed, "bins": recipe.bins},
+            recipe=recipe,
+            budget=budget,
+            stop=stop or Stop(),
+            on_progress=progress,
+        )
         while not collector.judge_if_due():
             target = collector.next_target()
             while collector.count < target:

@@ -7,7 +7,6 @@ from importlib import metadata
 from pathlib import Path
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import nulls
 from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.budget import possible_size
@@ -15,6 +14,7 @@ from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.records.calibration import Calibration, Settings, Summary
 from lokr_weighting.records.record import Measured, NotFinite, Record, stack_records
+from lokr_weighting.records.saving import summary_of
 from lokr_weighting.records.store import CalibrationStore
 
 SYSTEMATIC = 0.1  # a block that is not finite in more than this share of the samples
@@ -165,23 +165,13 @@ class Collector:
         return calibration
 
     def _summary(self, calibration: Calibration) -> Summary:
-        heatmaps = calibration.heatmaps(self.recipe.bins, self.recipe.tokens)
-        image_error, text_error = heatmaps.image_error, heatmaps.text_error
-        return Summary(
-            settings=dict(calibration.settings),
-            blocks=calibration.blocks,
-            samples=len(calibration.records),
-            not_finite=calibration.not_finite_by_block,
-            settled=self.is_settled,
+        return summary_of(
+            calibration,
+            calibration.heatmaps(self.recipe.bins, self.recipe.tokens),
             same=self.settled and self.settled.same,
             near=self.settled and self.settled.near,
-            image=heatmaps.image.mean(axis=0).tolist(),
-            image_error=None if image_error is None else image_error.tolist(),
-            text=nulls(heatmaps.text.mean(axis=0)),
-            text_error=None if text_error is None else nulls(text_error),
-            skipped=dict(calibration.skipped),
+            settled=self.is_settled,
             processes=self.processes,
-            versions=dict(calibration.versions),
         )
 
     def _check_finite(self) -> None:

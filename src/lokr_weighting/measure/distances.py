@@ -15,9 +15,10 @@ class Distances:
 
     `image` and `text` average every real token, `image_last` and `text_last` are the last token's
     (the SD3.5-Large study's), `text_last_real` the last text token's that is no padding, as far as
-    that is known. Text is NaN where a block hands no text on (`has_text` is False);
-    any other NaN is a hidden state that was not finite. Where it was asked for, the two `*_pairs`
-    are the similarity of every pair of blocks, (batch, pairs) as in `Pairs`.
+    that is known. Image is NaN where a block has text alone (`has_image` is False), text where it
+    hands no text on (`has_text` is False; both (blocks,) of bool); any other NaN is a hidden state
+    that was not finite. Where it was asked for, the two `*_pairs` are the similarity of every pair
+    of blocks, (batch, pairs) as in `Pairs`.
     """
 
     image: np.ndarray
@@ -25,6 +26,7 @@ class Distances:
     image_last: np.ndarray
     text_last: np.ndarray
     text_last_real: np.ndarray
+    has_image: np.ndarray
     has_text: np.ndarray
     image_pairs: np.ndarray | None = None
     text_pairs: np.ndarray | None = None
@@ -32,7 +34,7 @@ class Distances:
     @property
     def not_finite(self) -> np.ndarray:
         """Which blocks of which sample had NaN or Inf, (batch, blocks) of bool."""
-        return np.isnan(self.image) | (np.isnan(self.text) & self.has_text)
+        return (np.isnan(self.image) & self.has_image) | (np.isnan(self.text) & self.has_text)
 
 
 def measured_of(
@@ -47,9 +49,9 @@ def measured_of(
             continue
         record = Record(
             timestep=timestep,
-            hidden_states=_numbers(distances.image[row]),
+            hidden_states=_known(distances.image[row], distances.has_image),
             encoder_hidden_states=_with_text(distances.text[row], distances.has_text),
-            hidden_states_last=_numbers(distances.image_last[row]),
+            hidden_states_last=_known(distances.image_last[row], distances.has_image),
             encoder_hidden_states_last=_with_text(distances.text_last[row], distances.has_text),
             encoder_hidden_states_last_real=_with_text(
                 distances.text_last_real[row], distances.has_text
@@ -62,16 +64,14 @@ def measured_of(
     return measured
 
 
-def _numbers(row: np.ndarray) -> list[float]:
-    """The shortest decimals that read back as the same float32."""
-    return [float(str(value)) for value in row]
+def _known(row: np.ndarray, known: np.ndarray) -> list[float | None]:
+    """The shortest decimals that read back as the same float32; null for a block without."""
+    return [float(str(value)) if has else None for value, has in zip(row, known, strict=True)]
 
 
 def _with_text(row: np.ndarray, has_text: np.ndarray) -> list[float | None]:
     """The text stream's distances: null for a block without, and none after the last with."""
-    values: list[float | None] = [
-        number if known else None for number, known in zip(_numbers(row), has_text, strict=True)
-    ]
+    values = _known(row, has_text)
     while values and values[-1] is None:
         values.pop()
     return values

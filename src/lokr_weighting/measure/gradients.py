@@ -1,6 +1,7 @@
 """Gains: what a LoKr of each split could follow of the loss's mean gradient, Linear by Linear.
 
-The mean gradient G of a Linear's weight, (out, in), is taken over each half of the samples apart.
+The mean gradient G of a Linear's weight, (out, in), is taken over each half of the samples apart;
+a convolution's kernel is w2's, so its (in_n, *kernel) stands where in_n does.
 Of it, a LoKr whose w1 is (out_l, in_m) and w2 is (out_k, in_n) can follow at first order the best
 Kronecker product: the leading singular triplet of G rearranged to (out_l*in_m, out_k*in_n) (Van
 Loan and Pitsianis, "Approximation with Kronecker Products", 1993). The gain is how much of the one
@@ -8,6 +9,7 @@ half's best step lies along the other half's gradient, on average over both: noi
 of its own, does not repeat itself there.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +23,7 @@ from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.job import PreparedJob
 from lokr_weighting.measure.runner import drawn
 from lokr_weighting.models.blocks import BlockLinear, block_linears
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import evaluating, place
 from lokr_weighting.plan.splits import Split, factor_ranges
 from lokr_weighting.records.gains import Gains
@@ -94,7 +97,7 @@ def gains_of_job(
     state: "PartialState",
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Gains:
-    """Measure the gains of a job's model on its first samples, with the flow-matching loss.
+    """Measure the gains of a job's model on its first samples, with its own loss.
 
     Args:
         prepared: the job.
@@ -111,7 +114,7 @@ def gains_of_job(
     own = range(state.process_index, samples, state.num_processes)
     source, by_number = drawn(prepared, own)
     pipeline = source.encoder.pipeline
-    transformer = pipeline.transformer
+    transformer: Any = denoiser(pipeline)
     place(transformer, prepared.device, "none")
     if prepared.device.type == "cuda":
         transformer.enable_gradient_checkpointing()
@@ -135,7 +138,7 @@ def gain(one: Tensor, other: Tensor, split: Split) -> float:
     """What a split can follow of a gradient, known from two halves of the samples.
 
     Args:
-        one: the mean gradient of one half, (out, in).
+        one: the mean gradient of one half, (out, in, *kernel).
         other: the same of the other half.
         split: the split.
 
@@ -151,10 +154,11 @@ def gain(one: Tensor, other: Tensor, split: Split) -> float:
 
 
 def _rearranged(gradient: Tensor, split: Split) -> Tensor:
-    """A gradient as a matrix whose rank 1 is a Kronecker product, (out_l*in_m, out_k*in_n)."""
+    """A gradient as a matrix whose rank 1 is a Kronecker product, (out_l*in_m, out_k*in_n*k)."""
     out_l, out_k, in_m, in_n = split
-    blocks = gradient.reshape(out_l, out_k, in_m, in_n).transpose(1, 2)
-    return blocks.reshape(out_l * in_m, out_k * in_n)
+    kernel = gradient.shape[2:]
+    blocks = gradient.reshape(out_l, out_k, in_m, in_n, *kernel).transpose(1, 2)
+    return blocks.reshape(out_l * in_m, -1)
 
 
 def _precise(sums: Tensor) -> Tensor:
@@ -181,10 +185,7 @@ def _weight(model: nn.Module, linear: BlockLinear) -> Tensor:
 def _check_trainable(model: nn.Module, linears: Sequence[BlockLinear]) -> None:
     for linear in linears:
         weight = _weight(model, linear)
-        if not weight.is_floating_point() or weight.shape != (
-            linear.out_features,
-            linear.in_features,
-        ):
+        if not weight.is_floating_point() or weight.shape != linear.shape:
             raise LokrWeightingError(
                 f"{linear.name}: its weight is quantised and has no gradient; measure gradients "
                 "without quantisation"
@@ -193,14 +194,11 @@ def _check_trainable(model: nn.Module, linears: Sequence[BlockLinear]) -> None:
 
 def _zeros(model: nn.Module, linears: Sequence[BlockLinear]) -> dict[str, Tensor]:
     """Sums that gradients are added to, by the Linear's name."""
-    size = 4 * sum(linear.out_features * linear.in_features for linear in linears)
+    size = 4 * sum(math.prod(linear.shape) for linear in linears)
     device = _weight(model, linears[0]).device
     if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 2 * PARTS * size:
         device = torch.device("cpu")
-    return {
-        linear.name: torch.zeros(linear.out_features, linear.in_features, device=device)
-        for linear in linears
-    }
+    return {linear.name: torch.zeros(linear.shape, device=device) for linear in linears}
 
 
 @contextmanager

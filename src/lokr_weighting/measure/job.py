@@ -10,9 +10,9 @@ import torch
 from lokr_weighting.data.folder import ImageFolder, find_images, fingerprint
 from lokr_weighting.data.images import crop_size
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
-from lokr_weighting.models.identity import INDEX, pipeline_fingerprint, weights_fingerprint
+from lokr_weighting.models.denoiser import denoiser_name
+from lokr_weighting.models.identity import pipeline_fingerprint, read_index, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
 from lokr_weighting.models.sizes import read_sizes
@@ -78,14 +78,18 @@ class Job:
         """
         self.dtype_on(device)
         pipeline = pipeline_folder(self.model, self.revision)
-        sizes = read_sizes(pipeline)
+        index = read_index(pipeline)
+        call, model = pipeline_call(index["_class_name"]), denoiser_name(index)
+        sizes = read_sizes(pipeline, model, patch=call.patch, otherwise=call.resolution)
         resolution = sizes.resolution if self.resolution is None else self.resolution
         crop_size(1, 1, resolution, self.buckets, sizes.multiple)
         images = find_images(self.data, self.captions)
         images.check()
         for text in images.remarks:
             say(text)
-        skeleton = load_skeleton(str(pipeline))
+        skeleton = load_skeleton(str(pipeline / model))
+        # only a flow needs no schedule of the model's own
+        scheduled = call.objective != "flow matching"
         return PreparedJob(
             self,
             pipeline,
@@ -93,8 +97,8 @@ class Job:
             device,
             {
                 "model": self.model,
-                "weights": weights_fingerprint(pipeline),
-                "pipeline": pipeline_fingerprint(pipeline, say),
+                "weights": weights_fingerprint(pipeline / model),
+                "pipeline": pipeline_fingerprint(pipeline, say, scheduled=scheduled),
                 "data": fingerprint(images),
                 "images": len(images.items),
                 "seed": self.seed,
@@ -105,7 +109,8 @@ class Job:
                 "dtype": self.dtype_on(device),
                 "quantization": self.quantization,
                 "text_tokens": self.text_tokens,
-                **_padding(pipeline),
+                # tells samples from those of versions that counted padding that no mask marks
+                **({"padding": "left out"} if call.tokenizers else {}),
             },
             tuple(block_names(skeleton)),
             block_linears(skeleton),
@@ -138,9 +143,3 @@ class PreparedJob:
         """The same job on some of its images."""
         of_images = {"data": fingerprint(images), "images": len(images.items)}
         return replace(self, images=images, settings={**self.settings, **of_images})
-
-
-def _padding(pipeline: Path) -> Settings:
-    """What tells samples from those of versions that counted padding where no mask marks it."""
-    name = read_json(pipeline / INDEX)["_class_name"]
-    return {"padding": "left out"} if pipeline_call(name).tokenizers else {}

@@ -1,11 +1,9 @@
 """The probe: records each block's angular distances while a model runs."""
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,28 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.measure.angles import angular_distance
 from lokr_weighting.measure.compared_tokens import ComparedTokens
 from lokr_weighting.measure.distances import Distances
-from lokr_weighting.measure.real_tokens import last, masked_mean, real_tokens
+from lokr_weighting.measure.layout import Layout, arguments_of, layout_by_row
+from lokr_weighting.measure.layouts import layout_reader
+from lokr_weighting.measure.parts import Entered, Part, image_part, joined_parts, text_part
+from lokr_weighting.models.arguments import argument
 from lokr_weighting.models.blocks import Block, blocks_of
 from lokr_weighting.models.table import family_of
-
-
-@dataclass(frozen=True)
-class _Stream:
-    """One stream at a block's entry; `version` counts changes in place."""
-
-    tokens: Tensor
-    version: int | None
-
-    @classmethod
-    def of(cls, tokens: Tensor) -> Self:
-        return cls(tokens, None if tokens.is_inference() else tokens._version)
-
-    @property
-    def changed(self) -> bool:
-        return self.version is not None and self.tokens._version != self.version
 
 
 class Probe:
@@ -55,6 +39,7 @@ class Probe:
 
     Attributes:
         blocks: the model's blocks, in the order of the distances.
+        family: the model's family.
 
     Raises:
         LokrWeightingError: the model's family is not known.
@@ -64,17 +49,26 @@ class Probe:
         self.model = model
         self.similarity = similarity
         self.blocks = blocks_of(model)
+        self.family = family_of(model)
+        self._read_layout = layout_reader(self.family)
         self._samples: Sequence[int] | None = None
         self._text_mask: Tensor | None = None
         self._reference_tokens = 0
-        self._entered: dict[str, tuple[_Stream, _Stream | None]] = {}
+        row = self.family
+        self._no_layout = None if row.layout or row.text_argument else Layout()
+        self._layout = self._no_layout
+        self._entered: dict[str, tuple[Entered | None, Entered | None]] = {}
         self._numbers: dict[str, Tensor] = {}
+        self._has_image: dict[str, bool] = {}
         self._has_text: dict[str, bool] = {}
         self._text_tokens: int | None = None
         self._image_tokens, self._caption_tokens = ComparedTokens(), ComparedTokens()
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
+        if self._no_layout is None:
+            begin = self.model.register_forward_pre_hook(self._begin, with_kwargs=True)
+            self._undo.callback(begin.remove)
         for block in self.blocks:
 
             def enter(_module: nn.Module, args: Any, kwargs: Any, block: Block = block) -> None:
@@ -88,7 +82,7 @@ class Probe:
             self._undo.callback(before.remove)
             self._undo.callback(after.remove)
         module = sys.modules[type(self.model).__module__]
-        for name in family_of(self.model).functions:
+        for name in self.family.functions:
             function = getattr(module, name)
             setattr(module, name, self._watched(function))
             self._undo.callback(setattr, module, name, function)
@@ -165,25 +159,33 @@ class Probe:
         stacked = torch.stack([tensor.to(device) for tensor in tensors], dim=-1)
         image, image_last, text, text_last, text_last_real = stacked.cpu().numpy()
         names = [block.name for block in self.blocks]
-        has_text = np.array([self._has_text[name] for name in names])
+        has_image, has_text = (
+            np.array([has[name] for name in names]) for has in (self._has_image, self._has_text)
+        )
         pairs = ()
         if self.similarity:
             both = (self._image_tokens, self._caption_tokens)
             pairs = (each.take(names, len(image)) for each in both)
         means = image, text
         ends = image_last, text_last, text_last_real
-        distances = Distances(*means, *ends, has_text, *pairs)
+        distances = Distances(*means, *ends, has_image, has_text, *pairs)
         self._clear()
         return distances
 
     def _clear(self) -> None:
         self._samples = self._text_mask = None
         self._reference_tokens = 0
+        self._layout = self._no_layout
         self._entered.clear()
         self._numbers.clear()
+        self._has_image.clear()
         self._has_text.clear()
         self._text_tokens = None
         self._image_tokens, self._caption_tokens = ComparedTokens(), ComparedTokens()
+
+    def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments = arguments_of(model, args, kwargs)
+        self._layout = self._read_layout(model, arguments, layout_by_row(self.family, arguments))
 
     def _enter(
         self,
@@ -192,90 +194,91 @@ class Probe:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        image = _argument(block, block.streams.image_in, function, args, kwargs)
-        text = None
-        if block.streams.text_in is not None:
-            tokens = _argument(block, block.streams.text_in, function, args, kwargs)
-            text = _Stream.of(tokens)
-            self._text_tokens = tokens.shape[-2]
-        self._entered[block.name] = (_Stream.of(image), text)
+        def stream(name: str | None) -> Entered | None:
+            if name is None:
+                return None
+            called = f"{block.name} ({type(block.module).__name__})"
+            return Entered.of(argument(name, function, args, kwargs, called))
+
+        image, text = stream(block.streams.image_in), stream(block.streams.text_in)
+        if text is not None:
+            self._text_tokens = text.tokens.shape[-2]
+        self._entered[block.name] = image, text
 
     def _leave(self, block: Block, output: Any) -> None:
-        entered, entered_text = self._entered.pop(block.name)
+        entered = self._entered.pop(block.name)
         if block.name in self._numbers:
             raise LokrWeightingError(
                 f"{block.name} ran twice: call take() after every forward of the model"
             )
-        if entered.changed or (entered_text is not None and entered_text.changed):
+        if any(stream is not None and stream.changed for stream in entered):
             raise LokrWeightingError(
                 f"{block.name} changes its input in place, so its distance cannot be measured"
             )
-        streams = block.streams
-        image_out = output if streams.image_out is None else output[streams.image_out]
-        text_out = None
-        image_distance = _distance(entered.tokens, image_out)
-        text_distance = None
-        if streams.joined:
-            image, text = self._places(block)
-            image_distance, text_distance = image_distance[:, image], image_distance[:, text]
-            image_out, text_out = image_out[:, image], image_out[:, text]
-        elif entered_text is not None and streams.text_out is not None:
-            text_out = output[streams.text_out]
-            if text_out is not None:
-                text_distance = _distance(entered_text.tokens, text_out)
-        if self._reference_tokens:
-            made = image_distance.shape[1] - self._reference_tokens
-            image_distance, image_out = image_distance[:, :made], image_out[:, :made]
-        self._has_text[block.name] = text_distance is not None
-        image_numbers = [image_distance.mean(dim=-1), image_distance[..., -1]]
-        if text_distance is None:
-            real = None
-            text_numbers = [torch.full_like(image_numbers[0], torch.nan)] * 3
-        else:
-            real = real_tokens(self._text_mask, text_distance)
-            text_numbers = [
-                masked_mean(text_distance, real),
-                text_distance[..., -1],
-                last(text_distance, real),
-            ]
+        image, text = self._parts(block, entered, output)
+        if image is not None and self._reference_tokens:
+            image = image.without_last(self._reference_tokens)
+        self._has_image[block.name], self._has_text[block.name] = (
+            image is not None,
+            text is not None,
+        )
+        found = image or text
+        assert found is not None
+        missing = torch.full_like(found.mean, torch.nan)
+        image_numbers = [missing] * 2 if image is None else [image.mean, image.last_real]
+        text_numbers = [missing] * 3 if text is None else [text.mean, text.last, text.last_real]
         self._numbers[block.name] = torch.stack(image_numbers + text_numbers)
         if self.similarity:
-            self._image_tokens.keep(block.name, image_out, None, self._samples)
-            if text_out is not None:
-                self._caption_tokens.keep(block.name, text_out, real, self._samples)
+            for part, kept in ((image, self._image_tokens), (text, self._caption_tokens)):
+                if part is not None:
+                    kept.keep(block.name, part.output, part.tokens.real, self._samples)
 
-    def _places(self, block: Block) -> tuple[slice, slice]:
-        """Where image and text are in a joined sequence."""
-        count = self._text_tokens
-        if count is None:
+    def _parts(
+        self, block: Block, entered: tuple[Entered | None, Entered | None], output: Any
+    ) -> tuple[Part | None, Part | None]:
+        """What of each stream goes through a block: image, text; None where it has none."""
+        streams, (image_in, text_in) = block.streams, entered
+        layout, name = self._layout, block.name
+        if layout is None:
             raise LokrWeightingError(
-                f"{block.name}: no block before it shows how many of its tokens are text"
+                f"{name} ran outside a call of its model, which tells which tokens count: call "
+                "model(...), not model.forward(...)"
             )
-        if block.streams.joined == "text first":
-            return slice(count, None), slice(count)
-        return slice(-count), slice(-count, None)
+        if image_in is None:
+            assert text_in is not None
+            return None, text_part(
+                name,
+                text_in.tokens,
+                _chosen(name, output, streams.text_out),
+                layout,
+                self._text_mask,
+            )
+        image_out = _chosen(name, output, streams.image_out)
+        if streams.joined:
+            count = self._text_tokens if layout.text_tokens is None else layout.text_tokens
+            if count is None and layout.packed is None:
+                raise LokrWeightingError(
+                    f"{name}: no block before it shows how many of its tokens are text"
+                )
+            tokens = image_in.tokens
+            if streams.tokens_first:
+                tokens, image_out = tokens.transpose(0, 1), image_out.transpose(0, 1)
+            return joined_parts(
+                name, streams.joined, tokens, image_out, count or 0, layout, self._text_mask
+            )
+        image = image_part(name, image_in.tokens, image_out, layout)
+        place = streams.text_out
+        text_out = None if place is None else _chosen(name, output, place)
+        if text_in is None or text_out is None:
+            return image, None
+        return image, text_part(name, text_in.tokens, text_out, layout, self._text_mask)
 
 
-def _argument(
-    block: Block,
-    name: str,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Tensor:
-    """The argument of that name of a function that runs the block, however it was passed."""
-    if name in kwargs:
-        return kwargs[name]
-    names = list(inspect.signature(function).parameters)[1:]
-    if name in names and names.index(name) < len(args):
-        return args[names.index(name)]
-    raise LokrWeightingError(
-        f"{block.name} ({type(block.module).__name__}) is called without {name!r}; "
-        f"{function.__name__} has {', '.join(names)}: correct its family's row"
-    )
-
-
-def _distance(before: Tensor, after: Tensor) -> Tensor:
-    """Token distances, (batch, tokens), without a graph."""
-    with torch.no_grad():
-        return angular_distance(before.detach(), after.detach().to(before.device))
+def _chosen(block: str, output: Any, place: int | None) -> Tensor:
+    """A stream in a block's output."""
+    if isinstance(output, Tensor) != (place is None):
+        made = "one tensor" if isinstance(output, Tensor) else f"{len(output)} values"
+        raise LokrWeightingError(
+            f"{block} gives {made}, but its family's row says a stream is at {place}: correct it"
+        )
+    return output if place is None else output[place]

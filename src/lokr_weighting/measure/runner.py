@@ -11,7 +11,9 @@ from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.forward import PipelineForward
 from lokr_weighting.measure.job import PreparedJob
+from lokr_weighting.measure.objectives import objective_of
 from lokr_weighting.measure.probe import Probe
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import DTYPES, Offload, load_pipeline
 from lokr_weighting.records.record import Measured
 
@@ -27,6 +29,8 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
     job = prepared.job
     dtype = DTYPES[job.dtype_on(prepared.device)]
     pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
+    # not after an hour of encoding
+    objective_of(pipeline)
     source = SampleEncoder(
         Encoder(pipeline, prepared.device, job.text_tokens),
         prepared.images,
@@ -62,7 +66,7 @@ class JobRunner:
         self.prepared = prepared
         self._encoder, self.samples = drawn(prepared, indices)
         encoder = self._encoder.encoder
-        self.transformer: torch.nn.Module = encoder.pipeline.transformer
+        self.transformer: torch.nn.Module = denoiser(encoder.pipeline)
         self._forward = PipelineForward(encoder, offload)
 
     @property
@@ -77,7 +81,7 @@ class JobRunner:
         return measured_of(distances, self.prepared.blocks, [sample.timestep], index)[0]
 
     def loss(self, index: int) -> float:
-        """One sample's flow-matching loss, with the same noise every time."""
+        """One sample's loss, with the same noise every time."""
         return float(self._forward.loss(*self._inputs(self.samples[index])))
 
     def _inputs(self, sample: Sample) -> tuple[Sample, Any, str]:

@@ -1,36 +1,43 @@
 """Which model it is: everything of a pipeline's folder that decides what it measures."""
 
+import re
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from lokr_weighting.digests import file_digests, short_digest, unread_bytes
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.parsing import shortened
 
 INDEX = "model_index.json"
-REPLACED = ("scheduler",)
-"""Components that are not used as they are."""
+SCHEDULER = "scheduler"
+"""The component that is not used as it is, where the model needs no schedule of its own."""
+LIBRARIES = ("diffusers", "transformers")
+"""Where the classes of components may come from."""
+COMPONENT = re.compile(r"\w+")
+"""The names of components: they are folders beside the index."""
 SAMPLED_BYTES, SAMPLED_PLACES = 4096, 64
 MANY = 1 << 30  # bytes that take long enough to read for a word
 
 
-def weights_fingerprint(pipeline: Path) -> str:
-    """A short fingerprint of the transformer's files: sizes, and bytes from all over each.
+def weights_fingerprint(model: Path) -> str:
+    """A short fingerprint of a model's files: sizes, and bytes from all over each.
 
     Calibrations of earlier versions know the model by this alone.
 
     Args:
-        pipeline: the pipeline's folder.
+        model: the transformer's or UNet's folder in its pipeline's.
     """
     return short_digest(
-        part
-        for file in sorted((pipeline / "transformer").iterdir())
-        if file.is_file()
-        for part in _sampled(file)
+        part for file in sorted(model.iterdir()) if file.is_file() for part in _sampled(file)
     )
 
 
-def pipeline_fingerprint(pipeline: Path, say: Callable[[str], None] = lambda _: None) -> str:
+def pipeline_fingerprint(
+    pipeline: Path, say: Callable[[str], None] = lambda _: None, *, scheduled: bool = False
+) -> str:
     """A short fingerprint of every file of the pipeline that decides a record, whole.
 
     Of the transformer, VAE, text encoders and tokenizers it is all files; of a file that was read
@@ -39,12 +46,13 @@ def pipeline_fingerprint(pipeline: Path, say: Callable[[str], None] = lambda _: 
     Args:
         pipeline: the pipeline's folder.
         say: called with what a user should know where much is to be read.
+        scheduled: whether the scheduler's configuration decides a record too.
 
     Raises:
         LokrWeightingError: a file cannot be read.
     """
     try:
-        files = _files(pipeline)
+        files = _files(pipeline, scheduled)
         if (size := unread_bytes(files)) > MANY:
             say(f"reading the model's {size / 1e9:,.0f} GB once, to know it again")
         digests = file_digests(files)
@@ -58,13 +66,49 @@ def pipeline_fingerprint(pipeline: Path, say: Callable[[str], None] = lambda _: 
     )
 
 
-def _files(pipeline: Path) -> list[Path]:
-    """The index, and the files of every component that it names and that is used."""
+def read_index(pipeline: Path) -> dict[str, Any]:
+    """What a pipeline's folder says of itself, checked before anything of it is used.
+
+    Raises:
+        LokrWeightingError: it names no class, or a component that is none of diffusers' or
+            transformers'; names the key.
+    """
     index = read_json(pipeline / INDEX)
+    name = index.get("_class_name")
+    if not isinstance(name, str):
+        raise LokrWeightingError(
+            f"{pipeline / INDEX}: _class_name = {shortened(repr(name))}: the pipeline's class is "
+            "wanted"
+        )
+    for name, value in index.items():
+        if not isinstance(value, list) or value == [None, None]:
+            continue
+        # diffusers imports whatever package is named here
+        known = len(value) == 2 and _is_library(value[0]) and isinstance(value[1], str)
+        if not (known and COMPONENT.fullmatch(name)):
+            raise LokrWeightingError(
+                f"{pipeline / INDEX}: {shortened(name)} = {shortened(repr(value))}: a class of "
+                f"{' or '.join(LIBRARIES)} is wanted; other code is not run"
+            )
+    return index
+
+
+def _is_library(name: Any) -> bool:
+    """Whether a component's class comes from there, or from one of diffusers' own pipelines."""
+    if name in LIBRARIES:
+        return True
+    if not isinstance(name, str) or not COMPONENT.fullmatch(name):
+        return False
+    return (resources.files("diffusers") / "pipelines" / name).is_dir()
+
+
+def _files(pipeline: Path, scheduled: bool) -> list[Path]:
+    """The index, and the files of every component that it names and that is used."""
     components = [
         name
-        for name, value in sorted(index.items())
-        if isinstance(value, list) and value and value[0] is not None and name not in REPLACED
+        for name, value in sorted(read_index(pipeline).items())
+        if isinstance(value, list) and value[0] is not None
+        if scheduled or name != SCHEDULER
     ]
     files = [pipeline / INDEX]
     for name in components:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
+from lokr_weighting.models.denoiser import DENOISERS
+from lokr_weighting.models.limits import check_sides, few_modules
 from lokr_weighting.models.skeleton import Skeleton, parse_skeleton, skeleton_of
 from lokr_weighting.models.table import checkpoints
+from lokr_weighting.parsing import shortened
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,12 +40,13 @@ def load_config(model: str) -> dict[str, Any]:
         return dict(checkpoints()[name].config)
     local = shipped_pipeline(model) or Path(model)
     if local.exists():
-        for file in (local / "transformer" / "config.json", local / "config.json", local):
+        parts = [local / name / "config.json" for name in DENOISERS]
+        for file in (*parts, local / "config.json", local):
             if file.is_file():
                 return _checked(read_json(file), str(file))
         raise LokrWeightingError(
-            f"{model}: no transformer/config.json and no config.json in this folder; "
-            "a diffusers pipeline or transformer folder is wanted"
+            f"{model}: no transformer/config.json, unet/config.json or config.json in this folder; "
+            "a diffusers pipeline, transformer or UNet folder is wanted"
         )
     return _from_hub(model)
 
@@ -58,19 +62,27 @@ def empty_transformer(model: str) -> "nn.Module":
     import torch
 
     class_name = config.pop("_class_name")
-    transformer_class = getattr(diffusers, class_name, None)
-    if transformer_class is None:
+    transformer_class: Any = getattr(diffusers, class_name, None)
+    bases = getattr(transformer_class, "__mro__", ())
+    if torch.nn.Module not in bases:
         raise LokrWeightingError(
-            f"{model}: diffusers {diffusers.__version__} has no class {class_name}"
+            f"{model}: diffusers {diffusers.__version__} has no class {shortened(class_name)} of "
+            "models"
         )
     try:
-        with torch.device("meta"):
-            return transformer_class.from_config(config)
-    except (TypeError, ValueError, KeyError) as error:
+        with torch.device("meta"), few_modules(model):
+            transformer = transformer_class.from_config(config)
+    except LokrWeightingError:
+        raise
+    # a configuration without sense makes the library raise nearly anything
+    except Exception as error:
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__, 300)
         raise LokrWeightingError(
             f"{model}: diffusers {diffusers.__version__} cannot build a {class_name} "
-            f"from this config: {error}"
+            f"from this config: {reason}"
         ) from None
+    check_sides(transformer, model)
+    return transformer
 
 
 def load_skeleton(model: str) -> Skeleton:
@@ -96,17 +108,21 @@ def find_skeleton(model: str | None) -> Skeleton | None:
 
 def _checkpoint_name(model: str) -> str | None:
     """The name of a model that is known by that name or hub id."""
-    return next((name for name, x in checkpoints().items() if model in (name, x.repository)), None)
+    known = checkpoints().items()
+    return next((name for name, each in known if model in (name, *each.hub_ids)), None)
 
 
 def _checked(config: dict[str, Any], where: str) -> dict[str, Any]:
     if "_class_name" not in config:
         raise LokrWeightingError(f"{where}: key '_class_name' is missing: not a diffusers config")
+    if not isinstance(name := config["_class_name"], str):
+        raise LokrWeightingError(
+            f"{where}: _class_name = {shortened(repr(name))}: the class's name is wanted"
+        )
     return config
 
 
 def _from_hub(model: str) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     known = ", ".join(checkpoints())
@@ -114,7 +130,7 @@ def _from_hub(model: str) -> dict[str, Any]:
     if model.count("/") != 1:
         raise LokrWeightingError(f"{model!r}: there is no such folder or architecture; {wanted}")
     try:
-        file = hf_hub_download(model, "config.json", subfolder="transformer")
+        file = _first_there(model)
     except HFValidationError:
         raise LokrWeightingError(f"{model!r}: there is no such folder; {wanted}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -124,3 +140,17 @@ def _from_hub(model: str) -> dict[str, Any]:
             f"{wanted}"
         ) from None
     return _checked(read_json(Path(file)), f"{model} (hub)")
+
+
+def _first_there(model: str) -> str:
+    """The configuration's file, from the hub's folder of a transformer or a UNet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    *others, last = DENOISERS
+    for folder in others:
+        try:
+            return hf_hub_download(model, "config.json", subfolder=folder)
+        except EntryNotFoundError:
+            continue
+    return hf_hub_download(model, "config.json", subfolder=last)

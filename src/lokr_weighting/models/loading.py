@@ -8,14 +8,14 @@ from typing import Any, Literal
 import torch
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json
-from lokr_weighting.models.identity import INDEX
+from lokr_weighting.models.denoiser import DENOISERS, denoiser_name
+from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
+from lokr_weighting.models.limits import few_modules
 from lokr_weighting.models.table import pipeline_call
+from lokr_weighting.parsing import shortened
 
 Offload = Literal["none", "group", "sequential"]
-PARTS = ("transformer", "vae")
-"""What a pipeline's folder must have a configuration of."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,13 +44,16 @@ def pipeline_folder(model: str, revision: str | None = None) -> Path:
         raise LokrWeightingError(
             f"{model}: no {INDEX} in this folder; a diffusers pipeline folder is wanted"
         )
-    name = read_json(folder / INDEX).get("_class_name")
-    if not isinstance(name, str):
-        raise LokrWeightingError(
-            f"{folder / INDEX}: _class_name = {str(name)[:60]!r}: the pipeline's class is wanted"
-        )
-    pipeline_call(name)
-    for part in PARTS:
+    index = read_index(folder)
+    name = index["_class_name"]
+    try:
+        refused = pipeline_call(name).refused
+    except LokrWeightingError as error:
+        raise LokrWeightingError(f"{folder / INDEX}: _class_name: {error}") from None
+    for key, reason in refused.items():
+        if index.get(key) not in (None, [None, None]):
+            raise LokrWeightingError(f"{model}: this {name} has {key}: {reason}")
+    for part in (denoiser_name(index), "vae"):
         if not (folder / part / "config.json").is_file():
             raise LokrWeightingError(f"{model}: no {part}/config.json in this pipeline folder")
     return folder
@@ -62,7 +65,7 @@ def load_pipeline(
     quantization: dict[str, Any] | None = None,
     device: torch.device | None = None,
 ) -> Any:
-    """Load the pipeline on the CPU with an unshifted flow-match scheduler.
+    """Load the pipeline on the CPU, its weights where runs can be compared bit by bit.
 
     Args:
         pipeline: as for `load_unchanged`.
@@ -73,10 +76,7 @@ def load_pipeline(
     Raises:
         LokrWeightingError: diffusers cannot load it; with its reason.
     """
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
     loaded = load_unchanged(pipeline, dtype, quantization)
-    loaded.scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
     if device is not None and device.type == "cpu":
         for component in loaded.components.values():
             if isinstance(component, torch.nn.Module):
@@ -93,7 +93,7 @@ def load_unchanged(
         pipeline: the pipeline's folder.
         dtype: of the weights.
         quantization: "backend" (as diffusers calls it: "bitsandbytes_4bit", "torchao", ...) and
-            the arguments of its configuration class, for the transformer.
+            the arguments of its configuration class, for the transformer or UNet.
 
     Raises:
         LokrWeightingError: diffusers cannot load it; with its reason.
@@ -109,8 +109,10 @@ def load_unchanged(
     }
     try:
         if quantization is not None:
-            options["quantization_config"] = _quantization_config(quantization)
-        loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+            name = denoiser_name(read_index(pipeline))
+            options["quantization_config"] = _quantization_config(quantization, name)
+        with few_modules(str(pipeline)):
+            loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
     # a damaged folder makes the libraries raise nearly anything
@@ -121,21 +123,26 @@ def load_unchanged(
     return loaded
 
 
-def _quantization_config(quantization: dict[str, Any]) -> Any:
-    """Diffusers' configuration for the transformer alone: what else runs here runs once."""
+def _quantization_config(quantization: dict[str, Any], model: str) -> Any:
+    """Diffusers' configuration for the model alone: what else runs here runs once."""
     from diffusers.quantizers import PipelineQuantizationConfig
     from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     backend = quantization.get("backend")
-    if backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+    if not isinstance(backend, str) or backend not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         known = ", ".join(AUTO_QUANTIZATION_CONFIG_MAPPING)
-        raise LokrWeightingError(f"quantization: backend = {backend!r}: use one of {known}")
+        raise LokrWeightingError(
+            f"quantization: backend = {shortened(repr(backend))}: use one of {known}"
+        )
     arguments = {name: value for name, value in quantization.items() if name != "backend"}
     try:
         config = AUTO_QUANTIZATION_CONFIG_MAPPING[backend](**arguments)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
-        raise LokrWeightingError(f"quantization: {backend} refuses this: {error}") from None
-    return PipelineQuantizationConfig(quant_mapping={"transformer": config})
+    # each of these classes checks in its own way
+    except Exception as error:
+        raise LokrWeightingError(
+            f"quantization: {backend} refuses this: {shortened(str(error), 300)}"
+        ) from None
+    return PipelineQuantizationConfig(quant_mapping={model: config})
 
 
 def _align(module: torch.nn.Module) -> None:
@@ -182,8 +189,8 @@ def place(module: torch.nn.Module, device: torch.device, offload: Offload) -> No
 
 
 def place_pipeline(pipeline: Any, device: torch.device, offload: Offload) -> None:
-    """The same for each model of a pipeline; those beside the transformer go in groups."""
+    """The same for each model of a pipeline; those beside the transformer or UNet go in groups."""
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
-            in_parts = offload != "none" and name != "transformer"
+            in_parts = offload != "none" and name not in DENOISERS
             place(component, device, "group" if in_parts else offload)

@@ -10,14 +10,19 @@ from pydantic import BaseModel, ConfigDict
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked
-from lokr_weighting.models.family import BlockList, Checkpoint, Family, PipelineCall, Streams
+from lokr_weighting.models.family import BlockList, Checkpoint, Family, Streams
+from lokr_weighting.models.pipeline_call import PipelineCall
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+MODULE_LISTS = ("ModuleList", "MutableModuleList")
+"""What holds blocks: torch's own, and SimpleTuner's."""
 REGISTERED: list[Family] = []
 """Families that users added, the latest first."""
+REGISTERED_CALLS: dict[str, PipelineCall] = {}
+"""Pipelines that users added, by their class."""
 
 
 class SimpleTuner(BaseModel):
@@ -25,17 +30,36 @@ class SimpleTuner(BaseModel):
 
     Attributes:
         model_family: what its configuration calls the family.
+        also: other names that it knows the same family by.
         streams: a block list's path -> where the streams enter and leave there.
         functions: as in `Family`.
+        text_argument: as in `Family`.
+        text_mask: as in `Family`.
+        layout: as in `Family`.
         class_names: a class of diffusers' inside it -> the class that stands there.
+        list_class: the class of its block lists.
+        refused: why no run of the family can be measured, where only its transformer is known.
+        refused_flavours: a flavour whose model cannot be measured -> why.
+        refused_inputs: what a batch may bring that the model's tokens cannot be told apart with
+            -> why.
+        tried: whether a run was seen from start to finish; else its transformer alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_family: str
+    also: tuple[str, ...] = ()
     streams: dict[str, Streams] = {}
     functions: tuple[str, ...] = ()
+    text_argument: str | None = None
+    text_mask: str | None = None
+    layout: str | None = None
     class_names: dict[str, str] = {}
+    list_class: str = "MutableModuleList"
+    refused: str | None = None
+    refused_flavours: dict[str, str] = {}
+    refused_inputs: dict[str, str] = {}
+    tried: bool = True
 
 
 class FamilyFile(BaseModel):
@@ -45,9 +69,13 @@ class FamilyFile(BaseModel):
         name: the family's name.
         classes: its transformers' classes.
         lists: their block lists, in the order they run.
+        text_argument: as in `Family`.
+        text_mask: as in `Family`.
+        layout: as in `Family`.
         simpletuner: the same in SimpleTuner; None where it does not train them.
         pipelines: a diffusers pipeline's class -> how it is called.
         checkpoints: a name to type -> the model.
+        tested: what its numbers were tested on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,14 +83,25 @@ class FamilyFile(BaseModel):
     name: str
     classes: tuple[str, ...]
     lists: tuple[BlockList, ...]
+    text_argument: str | None = None
+    text_mask: str | None = None
+    layout: str | None = None
     simpletuner: SimpleTuner | None = None
     pipelines: dict[str, PipelineCall] = {}
     checkpoints: dict[str, Checkpoint] = {}
+    tested: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[Family]:
         """The family in each library, those of one library first."""
-        everywhere = Family(self.name, self.classes, self.lists)
+        everywhere = Family(
+            self.name,
+            self.classes,
+            self.lists,
+            text_argument=self.text_argument,
+            text_mask=self.text_mask,
+            layout=self.layout,
+        )
         own = self.simpletuner
         if own is None:
             return [everywhere]
@@ -70,7 +109,16 @@ class FamilyFile(BaseModel):
             replace(blocks, streams=own.streams.get(blocks.path, blocks.streams))
             for blocks in self.lists
         )
-        return [Family(self.name, self.classes, lists, "simpletuner", own.functions), everywhere]
+        there = replace(
+            everywhere,
+            lists=lists,
+            library="simpletuner",
+            functions=own.functions,
+            text_argument=own.text_argument or self.text_argument,
+            text_mask=own.text_mask or self.text_mask,
+            layout=own.layout or self.layout,
+        )
+        return [there, everywhere]
 
 
 @cache
@@ -111,18 +159,28 @@ def family_of(model: "nn.Module | Skeleton") -> Family:
     lists = {
         path: child
         for path, child in skeleton_of(model).children.items()
-        if child.class_name == "ModuleList" and child.children
+        if child.class_name in MODULE_LISTS and child.children
     }
     listed = ", ".join(
         f"{path} ({len(child.children)} x {next(iter(child.children.values())).class_name})"
         for path, child in lists.items()
     )
-    rows = ", ".join(f'BlockList("{path}", ("norm*", "ff*"), streams)' for path in lists)
+    rows = "".join(f'BlockList("{path}", ("norm*", "ff*"), streams), ' for path in lists)
     raise LokrWeightingError(
         f"{name} is in no family of models known here; its module lists are: {listed or 'none'}. "
         "To add it, say where its streams enter and leave: lokr_weighting.register_family("
-        f'Family("my_family", ("{name}",), ({rows},)))'
+        f'Family("my_family", ("{name}",), ({rows.rstrip()})))'
     )
+
+
+def register_pipeline_call(pipeline_class: str, call: PipelineCall) -> None:
+    """Say how a class of pipelines is called; it goes before the table's.
+
+    Args:
+        pipeline_class: the class's name, as in `model_index.json`.
+        call: how it encodes, and runs its model once.
+    """
+    REGISTERED_CALLS[pipeline_class] = call
 
 
 def pipeline_call(pipeline_class: str) -> PipelineCall:
@@ -132,10 +190,13 @@ def pipeline_call(pipeline_class: str) -> PipelineCall:
         LokrWeightingError: no family names it; says which can be called.
     """
     calls = {name: call for file in family_files() for name, call in file.pipelines.items()}
+    calls |= REGISTERED_CALLS
     if pipeline_class not in calls:
         raise LokrWeightingError(
             f"{pipeline_class} is not among the pipelines that can be run here "
-            f"({', '.join(calls)}); with a loop of your own use lokr_weighting.calibrate"
+            f"({', '.join(sorted(calls))}); say how it is called with "
+            "lokr_weighting.register_pipeline_call, or use a loop of your own with "
+            "lokr_weighting.calibrate"
         )
     return calls[pipeline_class]
 

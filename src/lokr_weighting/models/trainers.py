@@ -17,8 +17,6 @@ LIBRARIES: dict[Trainer, str] = {"simpletuner": "SimpleTuner", "diffusers": "dif
 """A trainer -> what its library is called."""
 SIMPLETUNER_VERSION = "4.10.1"
 """The version whose classes the families' files name."""
-SIMPLETUNER_LIST = "MutableModuleList"
-"""What holds the blocks there."""
 
 
 def as_in(model: Skeleton, trainer: Trainer) -> Skeleton | None:
@@ -47,8 +45,9 @@ def _renamed(model: Skeleton, class_names: Mapping[str, str]) -> Skeleton:
 
 
 def _with_own_lists(model: Skeleton, file: FamilyFile) -> Skeleton:
+    assert file.simpletuner is not None
     lists = {
-        blocks.path: replace(model.children[blocks.path], class_name=SIMPLETUNER_LIST)
+        blocks.path: replace(model.children[blocks.path], class_name=file.simpletuner.list_class)
         for blocks in file.lists
         if blocks.path in model.children
     }

@@ -7,10 +7,11 @@ Splits are coarse, so what is left over is spent one Linear at a time, in the re
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import shortened
 from lokr_weighting.models.blocks import BlockLinear
+from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER, file_overhead
 from lokr_weighting.plan.splits import FactorRange, capped, factor_ranges, split_of
 
@@ -71,9 +72,8 @@ def possible_size(budget: str, linears: Sequence[BlockLinear]) -> int:
             Linear at factor 1; says both sizes.
     """
     limit = largest_size(budget, linears)
-    ranges = [factor_ranges(linear.out_features, linear.in_features) for linear in linears]
-    smallest = sum(choices[-1].split.parameters for choices in ranges)
-    largest = sum(choices[0].split.parameters for choices in ranges)
+    costs = [costs_of(linear) for linear in linears]
+    smallest, largest = (sum(each[end] for each in costs) for end in (-1, 0))
     if not smallest <= limit <= largest:
         added = sum(linear.added for linear in linears)
         counted = f", {added:,} of them added by the template's settings" if added else ""
@@ -98,7 +98,8 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
     limit = possible_size(budget, linears)
     ranges = [factor_ranges(linear.out_features, linear.in_features) for linear in linears]
     level = [len(choices) - 1 for choices in ranges]
-    size = sum(choices[-1].split.parameters for choices in ranges)
+    costs = [costs_of(linear) for linear in linears]
+    size = sum(each[-1] for each in costs)
     preference = sorted(
         range(len(wishes)), key=lambda i: (wishes[i].factor, -wishes[i].contribution, i)
     )
@@ -111,7 +112,7 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
         for to in range(len(ranges[i]) - 1)
     )
     for _, _, i, to in steps:
-        cost = ranges[i][to].split.parameters - ranges[i][level[i]].split.parameters
+        cost = costs[i][to] - costs[i][level[i]]
         before = preferred.get(i)
         in_order = before is None or level[before] <= to
         if level[i] == to + 1 and in_order and size + cost <= limit:
@@ -120,19 +121,31 @@ def fit(wishes: Sequence[Wish], budget: str) -> list[int]:
     return common_factors(wishes, [choices[at] for choices, at in zip(ranges, level, strict=True)])
 
 
+def costs_of(linear: BlockLinear) -> Sequence[int]:
+    """Parameters of every split that a Linear can have, in the order of `factor_ranges`."""
+    return _costs(linear.shape)
+
+
+@cache  # a plan is judged by hundreds of budgets spent
+def _costs(shape: tuple[int, ...]) -> Sequence[int]:
+    out_features, in_features, *kernel = shape
+    ranges = factor_ranges(out_features, in_features)
+    return [choice.split.parameters_with(kernel) for choice in ranges]
+
+
 def _uniform(linear: BlockLinear, factor: int) -> int:
     size = linear.out_features, linear.in_features
-    return split_of(*size, capped(factor, *size)).parameters
+    return split_of(*size, capped(factor, *size)).parameters_with(linear.kernel)
 
 
 def _preferred_of_same_shape(
     preference: Sequence[int], linears: Sequence[BlockLinear]
 ) -> dict[int, int]:
     """For each Linear, the one of its shape that the recipe prefers next before it."""
-    last: dict[tuple[int, int], int] = {}
+    last: dict[tuple[int, ...], int] = {}
     before: dict[int, int] = {}
     for i in preference:
-        shape = (linears[i].out_features, linears[i].in_features)
+        shape = linears[i].shape
         if shape in last:
             before[i] = last[shape]
         last[shape] = i

@@ -52,10 +52,11 @@ def choice_by_distance(heatmaps: Heatmaps, recipe: Recipe) -> Choice:
     together = _by_streams(heatmaps, recipe, ("image", "text"))
     if recipe.name != "streams":
         return together
-    measured: list[Stream] = ["image", *(["text"] if heatmaps.has_text.any() else [])]
+    measured: dict[Stream, np.ndarray] = {"image": heatmaps.has_image, "text": heatmaps.has_text}
     apart: dict[Stream, Choice] = {
         stream: _by_streams(heatmaps, recipe.model_copy(update=ONE_STREAM[stream]), (stream,))
-        for stream in measured
+        for stream, blocks in measured.items()
+        if blocks.sum() > 1  # one alone has nothing to be weighed against in its own stream
     }
     return Choice(together.shares, together.critical, together.factors, apart)
 

@@ -21,8 +21,14 @@ def file_overhead(linears: Sequence[BlockLinear]) -> int:
     The header names three tensors for each Linear (w1, w2 and the 2-byte alpha), and one more where
     something is added to it.
     """
-    entry = {"dtype": "BF16", "shape": [99999, 99999], "data_offsets": [10**11, 10**11]}
-    names = [f"{lycoris_key(linear.name)}.lokr_w1" for linear in linears]
-    header = json.dumps(dict.fromkeys(names, entry), separators=(",", ":"))
+    entries = {
+        f"{lycoris_key(linear.name)}.lokr_w1": {
+            "dtype": "BF16",
+            "shape": [99999, 99999, *linear.kernel],
+            "data_offsets": [10**11, 10**11],
+        }
+        for linear in linears
+    }
+    header = json.dumps(entries, separators=(",", ":"))
     tensors = 4 if any(linear.added for linear in linears) else 3
     return tensors * len(header) + 2 * len(linears) + METADATA_BYTES

@@ -11,7 +11,7 @@ import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear
-from lokr_weighting.plan.budget import Wish, common_factors, possible_size
+from lokr_weighting.plan.budget import Wish, common_factors, costs_of, possible_size
 from lokr_weighting.plan.knapsack import best_choice
 from lokr_weighting.plan.recipe import normalised
 from lokr_weighting.plan.splits import factor_ranges
@@ -37,7 +37,7 @@ def factors_by_gain(linears: Sequence[BlockLinear], gains: Gains, budget: str | 
     ranges = [factor_ranges(linear.out_features, linear.in_features) for linear in linears]
     taken = best_choice(
         [gains.by_split[linear.name] for linear in linears],
-        [[choice.split.parameters for choice in choices] for choices in ranges],
+        [costs_of(linear) for linear in linears],
         possible_size(budget, linears),
     )
     chosen = [choices[at] for choices, at in zip(ranges, taken, strict=True)]

@@ -1,6 +1,7 @@
 """From a measurement to a plan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,8 @@ def make_plan(
 
     if gains is None and isinstance(measured, Calibration):
         gains = measured.gains
-    choice = _choice(heatmaps, recipe, inside, names, contributions, gains)
+    named = replace(heatmaps, blocks=tuple(names))
+    choice = _choice(named, recipe, inside, names, contributions, gains)
     if recipe.name == "gradient" and gains is not None:
         wanted = factors_by_gain(inside, gains, budget)
     else:
@@ -100,7 +102,7 @@ def make_plan(
         blocks=tuple(
             BlockPlan(
                 name=block,
-                image=float(image[i]),
+                image=_number(image, i),
                 image_error=_number(heatmaps.image_error, i),
                 text=_number(text, i),
                 text_error=_number(heatmaps.text_error, i),
@@ -123,8 +125,8 @@ def parameters_without_critical(plan: Plan) -> int:
     for linear in plan.linears:
         factor = wanted_factor(linear.base, factors[linear.block], plan.recipe)
         factor = capped(factor, linear.out_features, linear.in_features)
-        total += split_of(linear.out_features, linear.in_features, factor).parameters
-        total += linear.added
+        split = split_of(linear.out_features, linear.in_features, factor)
+        total += split.parameters_with(linear.kernel) + linear.added
     return total
 
 
@@ -162,6 +164,8 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         factor=factor,
         split=split_of(linear.out_features, linear.in_features, factor),
         added=linear.added,
+        kernel=linear.kernel,
+        groups=linear.groups,
     )
 
 
@@ -187,6 +191,8 @@ def _name_of(model: "nn.Module | Skeleton") -> str:
 
 
 def _check_blocks(heatmaps: Heatmaps, names: list[str], model: str) -> None:
+    if not names:
+        raise LokrWeightingError(f"{model} has no blocks: there is nothing to plan")
     if heatmaps.block_count != len(names):
         measured = f" of {heatmaps.model}" if heatmaps.model else ""
         raise LokrWeightingError(

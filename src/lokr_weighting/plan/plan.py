@@ -2,16 +2,27 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import read_model, write_json
+from lokr_weighting.plan.alone import Alone, blocks_alone
 from lokr_weighting.plan.recipe import Reason, Recipe
 from lokr_weighting.plan.splits import Split
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[int, Field(ge=1, le=1 << 20)]
+"""A side of a Linear: those of the widest models have a tenth of that."""
 
 
 class Part(BaseModel):
@@ -32,15 +43,15 @@ class Measurement(Part):
 class BlockPlan(Part):
     """One block: what was measured and what the recipe made of it.
 
-    `image` and `text` are mean distances over the timestep bins (text: null where the block hands
-    no text on); `critical` says by which streams' rule the block is critical, or "given".
-    `*_error` are standard errors, `kept` the share of resamples in which all of the block's splits
-    are the ones written here; null where the measurement's samples are not known. `factor` is null
-    where the recipe chooses for each Linear instead.
+    `image` and `text` are mean distances over the timestep bins (image: null where the block has
+    text alone; text: null where it hands no text on); `critical` says by which streams' rule the
+    block is critical, or "given". `*_error` are standard errors, `kept` the share of resamples in
+    which all of the block's splits are the ones written here; null where the measurement's samples
+    are not known. `factor` is null where the recipe chooses for each Linear instead.
     """
 
     name: str
-    image: Share
+    image: Share | None
     image_error: float | None = None
     text: Share | None
     text_error: float | None = None
@@ -52,34 +63,56 @@ class BlockPlan(Part):
 
 
 class LinearPlan(Part):
-    """One adapted Linear: the factor asked for and the split it becomes.
+    """One adapted Linear or convolution: the factor asked for and the split it becomes.
 
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
     feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
-    template has LyCORIS train beside the split's two matrices (DoRA's scales).
+    template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
+    `kernel`; its `in_features` are one group's input channels.
     """
 
     name: str
     block: Annotated[int, Field(ge=0)]
     pattern: str
     base: bool
-    out_features: Annotated[int, Field(ge=1)]
-    in_features: Annotated[int, Field(ge=1)]
-    factor: Annotated[int, Field(ge=1)]
+    out_features: Width
+    in_features: Width
+    factor: Width
     split: Split
     added: Annotated[int, Field(ge=0)] = 0
+    kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    groups: Annotated[int, Field(ge=1)] = 1
+
+    @model_serializer(mode="wrap")
+    def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A Linear is written without a convolution's keys, as before there were any."""
+        written = write(self)
+        if not self.kernel:
+            del written["kernel"], written["groups"]
+        return written
 
     @model_validator(mode="after")
     def _split_fits(self) -> Self:
         out_l, out_k, in_m, in_n = self.split
-        if (out_l * out_k, in_m * in_n) != (self.out_features, self.in_features):
+        sides = (out_l * out_k, in_m * in_n)
+        if min(self.split) < 1 or sides != (self.out_features, self.in_features):
             raise ValueError(f"split {tuple(self.split)} does not multiply to this Linear's size")
         return self
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters of this Linear's LoKr."""
-        return self.split.parameters + self.added
+        """Trainable parameters of this Linear's or convolution's LoKr."""
+        return self.split.parameters_with(self.kernel) + self.added
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its weight's shape."""
+        return self.out_features, self.in_features, *self.kernel
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of w1 and w2."""
+        return self.split.shapes_with(self.kernel)
 
 
 class Plan(Part):
@@ -111,6 +144,15 @@ class Plan(Part):
     def critical(self) -> tuple[int, ...]:
         """The critical blocks' indices."""
         return tuple(i for i, block in enumerate(self.blocks) if block.critical)
+
+    @property
+    def alone(self) -> Alone:
+        """Which blocks have one stream alone."""
+        image, text = (
+            np.array([getattr(block, stream) is not None for block in self.blocks])
+            for stream in ("image", "text")
+        )
+        return blocks_alone(image, text, [block.name for block in self.blocks])
 
     def parameters_of(self, *blocks: int) -> int:
         """Trainable parameters of these blocks together."""

@@ -4,19 +4,22 @@ Every default is the SD3.5-Large study's (James Carter, "Layer-wise Analysis of 
 with them the study's heatmaps give its published factors, all 38.
 """
 
+import math
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.plan.alone import blocks_alone
 from lokr_weighting.records.heatmaps import Heatmaps
 
 Percentile = Annotated[float, Field(gt=0, le=100)]
 Reason = Literal["image", "text", "given"]
 """Why a block is critical: by the rule in one of the streams, or because the user says so."""
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Factor = Annotated[int, Field(ge=1, le=1 << 20)]
+"""No Linear is so wide that a larger one would mean another split."""
 
 RecipeName = Literal["distance", "streams", "gradient", "gradient-norm", "ablation"]
 RECIPES: dict[RecipeName, str] = {
@@ -48,11 +51,12 @@ class Recipe(BaseModel):
     text_weight: Weight = 1 / 3
     """Weight of the text stream."""
     missing_text: Literal["predecessor", "image", "zero"] = "predecessor"
-    """What a block without a text distance gets: the contribution of the block before it, one
-    from its image distance alone, or one that counts the missing text as no change."""
-    max_factor: Annotated[int, Field(ge=1)] = 12
+    """What a block without a text distance gets in a list where others have one: the contribution
+    of the block before it, one from its image distance alone, or one that counts the missing text
+    as no change. In a list of image alone, the image counts with the whole weight."""
+    max_factor: Factor = 12
     """The factor of the block that contributes least; the one that contributes most gets 1."""
-    other_multiplier: Annotated[int, Field(ge=1)] = 2
+    other_multiplier: Factor = 2
     """Feed-forward and modulation Linears get the block's factor, all others this many times it."""
     critical: Literal["rule", "off"] | tuple[Annotated[int, Field(ge=0)], ...] = "rule"
     """Critical blocks: found by the rule, none, or given by index."""
@@ -60,7 +64,7 @@ class Recipe(BaseModel):
     """The rule: a bin is extreme above this percentile of its stream's heatmap ..."""
     critical_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """... and a block is critical if at least this share of its bins is, in either stream."""
-    critical_factor: Annotated[int, Field(ge=1)] = 1
+    critical_factor: Factor = 1
     """The factor of a critical block."""
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Under a budget, every factor to this power: 1 is the recipe's own spread, 0 is uniform."""
@@ -92,29 +96,48 @@ class Recipe(BaseModel):
 def contributions(heatmaps: Heatmaps, recipe: Recipe) -> np.ndarray:
     """How much each block contributes, (blocks,), each in [0, 1].
 
-    Clip each stream at its own percentile, weight and add the streams, halve, average over the
-    timestep bins, and min-max normalise over the blocks.
+    Clip each stream at its own percentile over the blocks that have it, weight and add the streams,
+    halve, average over the timestep bins, and min-max normalise over the blocks. What a block of
+    one stream alone has counts with the whole weight (`blocks_alone`); of a stream that has no
+    weight it contributes 0, and the others are normalised without it.
 
     Raises:
-        LokrWeightingError: all blocks come out the same, so there is nothing to weight.
+        LokrWeightingError: all blocks come out the same, so there is nothing to weight, or only
+            streams without weight were measured.
     """
-    has_text = heatmaps.has_text
-    image = _clip(heatmaps.image, recipe.clip_percentile) * recipe.image_weight
-    text = np.zeros_like(image)
-    if has_text.any():
-        measured = heatmaps.text[:, has_text]
-        text[:, has_text] = _clip(measured, recipe.clip_percentile) * recipe.text_weight
-    if recipe.missing_text == "image" and recipe.image_weight:
-        whole = recipe.image_weight + recipe.text_weight
-        image[:, ~has_text] *= whole / recipe.image_weight
+    has_image, has_text = heatmaps.has_image, heatmaps.has_text
+    alone = blocks_alone(has_image, has_text, heatmaps.blocks)
+    image, text = np.zeros_like(heatmaps.image), np.zeros_like(heatmaps.image)
+    for stream, measured, has, weight in (
+        (image, heatmaps.image, has_image, recipe.image_weight),
+        (text, heatmaps.text, has_text, recipe.text_weight),
+    ):
+        if has.any():
+            stream[:, has] = _clip(measured[:, has], recipe.clip_percentile) * weight
+    whole = recipe.image_weight + recipe.text_weight
+    # without any text, one weight for all blocks changes nothing
+    whole_image = ~has_text if recipe.missing_text == "image" else alone.image & has_text.any()
+    if recipe.image_weight:
+        image[:, whole_image] *= whole / recipe.image_weight
+    if recipe.text_weight:
+        text[:, alone.text] *= whole / recipe.text_weight
     mean = ((image + text) / 2).mean(axis=0)
-    if recipe.missing_text != "predecessor" or not has_text.any():
-        return normalised(mean)
-    shares = np.full_like(mean, np.nan)
-    shares[has_text] = normalised(mean[has_text])
-    first = int(np.flatnonzero(has_text)[0])
-    for block in np.flatnonzero(~has_text):
-        shares[block] = shares[first] if block < first else shares[block - 1]
+    own = np.ones_like(has_text)
+    if not recipe.image_weight:
+        own &= ~alone.image
+    if not recipe.text_weight:
+        own &= ~alone.text
+    beside = alone.beside if recipe.missing_text == "predecessor" else {}
+    own[list(beside)] = False
+    if not own.any():
+        raise LokrWeightingError(
+            f"image_weight = {recipe.image_weight:g}, text_weight = {recipe.text_weight:g}: the "
+            "blocks have only a stream that has no weight, so nothing counts"
+        )
+    shares = np.zeros_like(mean)
+    shares[own] = normalised(mean[own])
+    for block, other in beside.items():
+        shares[block] = shares[other]
     return shares
 
 
@@ -171,9 +194,13 @@ def normalised(values: np.ndarray) -> np.ndarray:
     """Values, (blocks,), from 0 for the least to 1 for the largest.
 
     Raises:
-        LokrWeightingError: all are the same.
+        LokrWeightingError: all are the same, or so large that they cannot be reckoned with.
     """
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise LokrWeightingError(
+            f"a block measures {high:g} and another {low:g}, which no measurement gives"
+        )
     if low == high:
         raise LokrWeightingError(
             "every block measures the same, so there is nothing to weight: "

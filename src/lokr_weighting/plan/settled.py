@@ -6,7 +6,7 @@ not images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,7 +72,8 @@ def judge(
         chosen = linear_factors(linears, names, choice, recipe, budget)
         return choice.shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
 
-    planned, written = levels(heatmaps_of(records, recipe.bins))
+    blocks = tuple(names)
+    planned, written = levels(replace(heatmaps_of(records, recipe.bins), blocks=blocks))
     streams = resampled(
         (records.image, records.text),
         records.timesteps,
@@ -80,7 +81,9 @@ def judge(
         resamples=resamples,
         seed=seed,
     )
-    redone = [levels(Heatmaps(image, text)) for image, text in zip(*streams, strict=True)]
+    redone = [
+        levels(Heatmaps(image, text, blocks=blocks)) for image, text in zip(*streams, strict=True)
+    ]
     shares = np.stack([share for share, _ in redone])
     apart = np.abs(np.stack([level for _, level in redone]) - written)
     moved = np.stack([(apart[:, block_of == b] > 0).any(axis=1) for b in range(len(names))])

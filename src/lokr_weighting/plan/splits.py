@@ -1,11 +1,13 @@
-"""Splits: what a factor really does to a Linear, and what that costs.
+"""Splits: what a factor really does to a Linear or a convolution, and what that costs.
 
 A full-matrix LoKr writes the update of a Linear's weight (out, in) as a Kronecker product of
 w1 (out_l, in_m) and w2 (out_k, in_n), with out = out_l * out_k and in = in_m * in_n
-(LoKr: Yeh et al., "Navigating Text-To-Image Customization", 2023, arXiv 2309.14859).
+(LoKr: Yeh et al., "Navigating Text-To-Image Customization", 2023, arXiv 2309.14859). Of a
+convolution's weight (out, in of one group, *kernel) w2 has the kernel: (out_k, in_n, *kernel).
 """
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -20,13 +22,21 @@ class Split(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters of a full-matrix LoKr with this split."""
-        return self.out_l * self.in_m + self.out_k * self.in_n
+        """Trainable parameters of a Linear's full-matrix LoKr with this split."""
+        return self.parameters_with(())
 
     @property
-    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The shapes of w1 and w2."""
-        return (self.out_l, self.in_m), (self.out_k, self.in_n)
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of a Linear's w1 and w2."""
+        return self.shapes_with(())
+
+    def parameters_with(self, kernel: Sequence[int]) -> int:
+        """The same for a convolution with this kernel; () is a Linear's."""
+        return sum(math.prod(shape) for shape in self.shapes_with(kernel))
+
+    def shapes_with(self, kernel: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of w1 and w2, for a convolution with this kernel; () is a Linear's."""
+        return (self.out_l, self.in_m), (self.out_k, self.in_n, *kernel)
 
     @property
     def label(self) -> str:
@@ -46,9 +56,11 @@ def largest_factor(out_features: int, in_features: int) -> int:
     """The largest factor that every LyCORIS and peft loader reads back the same way.
 
     Beyond the square root of the smaller side, a loader can no longer tell from the tensors'
-    shapes which split was meant.
+    shapes which split was meant. A side of 1 (a depthwise convolution's input) is never split, so
+    the other one decides.
     """
-    return math.isqrt(min(out_features, in_features))
+    sides = [side for side in (out_features, in_features) if side > 1]
+    return math.isqrt(min(sides, default=1))
 
 
 def capped(factor: int, out_features: int, in_features: int) -> int:

@@ -9,6 +9,9 @@ from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import Records
 
 RESAMPLES = 200
+LISTED = 1000  # bins of which the empty ones are named
+SHOWN = 3
+MORE = "measure more samples or use fewer bins"
 
 
 def bin_of(timesteps: np.ndarray, bins: int) -> np.ndarray:
@@ -39,15 +42,17 @@ def binned_mean(
     Raises:
         LokrWeightingError: a bin has no sample.
     """
+    if bins > max(len(timesteps), LISTED):
+        raise LokrWeightingError(f"{len(timesteps)} records do not fill {bins} bins; {MORE}")
     of_bin = bin_of(timesteps, bins)
     counts = np.bincount(of_bin, minlength=bins)
     if not counts.all():
-        empty = ", ".join(
-            f"[{b / bins:g}, {(b + 1) / bins:g})" for b in np.flatnonzero(counts == 0)
-        )
+        empty = np.flatnonzero(counts == 0)
+        shown = ", ".join(f"[{b / bins:g}, {(b + 1) / bins:g})" for b in empty[:SHOWN])
+        more = f" and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
         raise LokrWeightingError(
-            f"no record has a timestep in {empty}: {len(of_bin)} records do not fill {bins} bins; "
-            "measure more samples or use fewer bins"
+            f"no record has a timestep in {shown}{more}: {len(of_bin)} records do not fill {bins} "
+            f"bins; {MORE}"
         )
     rows = [values[of_bin == b] for b in range(bins)]
     means = np.stack([row.mean(axis=0) for row in rows])

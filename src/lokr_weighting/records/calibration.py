@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from lokr_weighting.parsing import shortened
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
@@ -105,11 +106,22 @@ class Summary(BaseModel):
     settled: bool
     same: float | None = None
     near: float | None = None
-    image: list[float]
-    image_error: list[float] | None
+    image: list[float | None]
+    image_error: list[float | None] | None
     text: list[float | None]
     text_error: list[float | None] | None
     skipped: dict[str, str] = {}
     processes: int = 1
     versions: dict[str, str]
     files: dict[str, Seal] | None = None
+
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Of the settings only two are more than compared: own batches may have any."""
+        if not isinstance(model := settings.get("model"), str | None):
+            raise ValueError(f"model = {shortened(repr(model))}: a name is wanted")
+        bins = settings.get("bins", 1)
+        if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
+            raise ValueError(f"bins = {shortened(repr(bins))}: a whole number from 1 on is wanted")
+        return settings

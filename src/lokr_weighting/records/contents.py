@@ -10,11 +10,12 @@ from lokr_weighting.files import check_same, read_model
 from lokr_weighting.records.calibration import ADDED, Calibration, Settings, Summary
 from lokr_weighting.records.gains import GAINS, Gains, read_gains
 from lokr_weighting.records.lines import numbered_lines
-from lokr_weighting.records.pairs import Pairs, parse_pairs
+from lokr_weighting.records.pairs import Pairs, blocks_of_pairs, parse_pairs
 from lokr_weighting.records.record import (
     Measured,
     NotFinite,
     Record,
+    Room,
     check_alike,
     parse_not_finite,
     parse_record,
@@ -110,10 +111,12 @@ def read_samples(folder: Path) -> list[Measured]:
 def read_records_with(folder: Path, pairs: dict[int, Pairs]) -> list[Record]:
     """The records, in the order of the file, with their pairs where there are some."""
     records: list[Record] = []
+    room = Room()
 
     def parse(line: bytes, where: str) -> Record:
         record = parse_record(line, where)
         check_alike(record, records[0] if records else record, where)
+        room.take(record, where)
         own = None if record.sample is None else pairs.get(record.sample)
         records.append(record if own is None else record.with_pairs(own))
         return record
@@ -173,5 +176,13 @@ def _check_counts(calibration: Calibration, summary: Summary, folder: Path) -> N
     ):
         raise LokrWeightingError(
             f"{folder / RECORDS}:1: hidden_states has {len(blocks)} blocks, {SUMMARY} names "
+            f"{len(calibration.blocks)}"
+        )
+    pairs = next((each.pairs for each in calibration.records if each.pairs is not None), None)
+    if pairs is not None and (
+        (count := blocks_of_pairs(len(pairs.image))) != len(calibration.blocks)
+    ):
+        raise LokrWeightingError(
+            f"{folder / SIMILARITY}:1: image has the pairs of {count} blocks, {SUMMARY} names "
             f"{len(calibration.blocks)}"
         )

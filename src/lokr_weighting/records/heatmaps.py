@@ -18,14 +18,16 @@ class Heatmaps:
     """The two heatmaps of a measurement.
 
     Attributes:
-        image: mean distances of the image stream, (bins, blocks), each in [0, 1].
+        image: mean distances of the image stream, (bins, blocks), each in [0, 1]; a block of text
+            alone has a column of NaN.
         text: mean distances of the text stream, (bins, blocks); a block that hands no text on has
             a column of NaN.
         model: the model that was measured, where known.
         samples: how many samples the means are over, where known.
         description: where the numbers come from, in words.
         blocks: the blocks' names, where known.
-        image_error: the standard error of each block's mean over the bins, (blocks,), where known.
+        image_error: the standard error of each block's mean over the bins, (blocks,), where known;
+            NaN where a block has text alone.
         text_error: the same of the text stream, NaN where a block hands no text on.
     """
 
@@ -49,6 +51,11 @@ class Heatmaps:
         return self.image.shape[1]
 
     @property
+    def has_image(self) -> np.ndarray:
+        """Which blocks have an image distance, (blocks,) of bool."""
+        return ~np.isnan(self.image).all(axis=0)
+
+    @property
     def has_text(self) -> np.ndarray:
         """Which blocks have a text distance, (blocks,) of bool."""
         return ~np.isnan(self.text).all(axis=0)
@@ -69,7 +76,8 @@ class Heatmaps:
 class HeatmapsFile(BaseModel):
     """The heatmaps' JSON file. Rows are timestep bins, columns are blocks.
 
-    `text` may have fewer columns than `image` (the last blocks hand no text on), or nulls.
+    `image` has a column for every block, of nulls where one has text alone. `text` may have fewer
+    columns (the last blocks hand no text on), or nulls.
     `*_lo` and `*_hi` bound each cell where the numbers were read back from a figure.
     """
 
@@ -81,9 +89,9 @@ class HeatmapsFile(BaseModel):
     n_bins: Annotated[int, Field(ge=1)] | None = None
     bin_edges: list[float] | None = None
     blocks: tuple[str, ...] | None = None
-    image: Annotated[list[list[Distance]], Field(min_length=1)]
+    image: Annotated[list[list[Distance | None]], Field(min_length=1)]
     text: list[list[Distance | None]]
-    image_error: list[Distance] | None = None
+    image_error: list[Distance | None] | None = None
     text_error: list[Distance | None] | None = None
     image_lo: list[list[Distance]] | None = None
     image_hi: list[list[Distance]] | None = None
@@ -114,9 +122,15 @@ class HeatmapsFile(BaseModel):
         for name, errors in (("image_error", self.image_error), ("text_error", self.text_error)):
             if errors is not None and len(errors) != blocks:
                 raise ValueError(f"{name} has {len(errors)} blocks, image has {blocks}")
-        missing = np.isnan(np.array(self.text, dtype=float))
-        if (missing.any(axis=0) & ~missing.all(axis=0)).any():
-            raise ValueError("text has a block with a number in some bins and null in others")
+        missing = np.ones((2, bins, blocks), dtype=bool)
+        for which, (name, rows) in enumerate((("image", self.image), ("text", self.text))):
+            own = missing[which, :, : len(rows[0])] = np.isnan(np.array(rows, dtype=float))
+            if (own.any(axis=0) & ~own.all(axis=0)).any():
+                raise ValueError(
+                    f"{name} has a block with a number in some bins and null in others"
+                )
+        if (neither := missing.all(axis=(0, 1))).any():
+            raise ValueError(f"block {neither.argmax()} has a number in neither image nor text")
         return self
 
 
@@ -153,9 +167,9 @@ def write_heatmaps(path: Path, heatmaps: Heatmaps) -> None:
         model=heatmaps.model,
         samples=heatmaps.samples,
         blocks=heatmaps.blocks,
-        image=heatmaps.image.tolist(),
+        image=[nulls(row) for row in heatmaps.image],
         text=[nulls(row) for row in heatmaps.text],
-        image_error=None if heatmaps.image_error is None else heatmaps.image_error.tolist(),
+        image_error=None if heatmaps.image_error is None else nulls(heatmaps.image_error),
         text_error=None if heatmaps.text_error is None else nulls(heatmaps.text_error),
     )
     write_json(path, file.model_dump(exclude_none=True))

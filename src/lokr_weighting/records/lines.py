@@ -9,7 +9,7 @@ from typing import IO
 
 from lokr_weighting.errors import LokrWeightingError
 
-LONGEST = 64 << 20  # bytes of a line: a small compressed file may hold one of any length
+LONGEST = 16 << 20  # bytes of a line: a small compressed file may hold one of any length
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -17,7 +17,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         LokrWeightingError: the file is missing, a folder, damaged, cannot be read to its end, or
-            has a line of more than 64 MiB.
+            has a line of more than 16 MiB.
     """
     number = 0
     try:

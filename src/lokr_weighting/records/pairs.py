@@ -21,7 +21,7 @@ class Pairs:
 
     Attributes:
         image: the lower triangle of the image stream's matrix, row by row without the diagonal,
-            (pairs,): blocks (1, 0), (2, 0), (2, 1), (3, 0), ...
+            (pairs,): blocks (1, 0), (2, 0), (2, 1), (3, 0), ...; NaN where a block has no image.
         text: the same of the text stream, NaN where a block hands no text on.
     """
 
@@ -30,12 +30,15 @@ class Pairs:
 
 
 class PairsLine(BaseModel):
-    """One line of `similarity.jsonl`; pairs without text are null, or left out at the end."""
+    """One line of `similarity.jsonl`.
+
+    Pairs of blocks that lack the stream are null; at the end of `text` they are left out.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     sample: Annotated[int, Field(ge=0)]
-    image: list[Cosine]
+    image: list[Cosine | None]
     text: list[Cosine | None]
 
 
@@ -49,7 +52,7 @@ def line_of(sample: int, pairs: Pairs) -> str:
     image, text = (each.astype(float).round(DECIMALS) for each in (pairs.image, pairs.text))
     known = np.flatnonzero(~np.isnan(text))
     text = text[: known[-1] + 1] if known.size else text[:0]
-    return json.dumps({"sample": sample, "image": image.tolist(), "text": nulls(text)}) + "\n"
+    return json.dumps({"sample": sample, "image": nulls(image), "text": nulls(text)}) + "\n"
 
 
 def parse_pairs(line: bytes, where: str) -> tuple[int, Pairs]:
@@ -69,7 +72,7 @@ def parse_pairs(line: bytes, where: str) -> tuple[int, Pairs]:
             f"{where}: image has {count} pairs and text {len(parsed.text)}; every pair of some "
             "blocks is wanted, e.g. 66 of 12"
         )
-    image = np.array(parsed.image)
+    image = np.array(parsed.image, dtype=float)
     text = np.full_like(image, np.nan)
     text[: len(parsed.text)] = parsed.text
     return parsed.sample, Pairs(image, text)

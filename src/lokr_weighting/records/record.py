@@ -20,6 +20,12 @@ Stream = Literal["hidden_states", "encoder_hidden_states"]
 STREAMS: tuple[Stream, ...] = ("hidden_states", "encoder_hidden_states")
 
 
+RECORD_BYTES, NUMBER_BYTES = 1500, 32
+"""What a record takes in memory, and each of its distances."""
+MOST_BYTES = 3 << 29
+"""Of a file's records together: some hundred thousand."""
+
+
 def key_of(stream: Stream, tokens: Tokens) -> str:
     """Where a record keeps a stream's distances of these tokens; an image has no padding."""
     if tokens == "mean":
@@ -33,15 +39,15 @@ class Record(BaseModel):
 
     `hidden_states` is the image stream, `encoder_hidden_states` the text stream: averaged over
     tokens in files written here, of the last token in the two `*_last`, and of the last text token
-    that is no padding in `*_last_real`. Blocks at the end that hand no text on are left out of the
-    text lists, blocks between others are null. Other keys are allowed and left alone: a file may
-    carry more for other readers.
+    that is no padding in `*_last_real`. The image lists have every block, null where one has text
+    alone. Blocks at the end that hand no text on are left out of the text lists, blocks between
+    others are null. Other keys are allowed and left alone: a file may carry more for other readers.
     """
 
     timestep: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-    hidden_states: Annotated[list[Distance], Field(min_length=1)]
+    hidden_states: Annotated[list[Distance | None], Field(min_length=1)]
     encoder_hidden_states: list[Distance | None]
-    hidden_states_last: list[Distance] | None = None
+    hidden_states_last: list[Distance | None] | None = None
     encoder_hidden_states_last: list[Distance | None] | None = None
     encoder_hidden_states_last_real: list[Distance | None] | None = None
     sample: Annotated[int, Field(ge=0)] | None = None
@@ -93,7 +99,7 @@ class Records:
 
     Attributes:
         timesteps: (samples,), each in [0, 1].
-        image: distances of the image stream, (samples, blocks).
+        image: distances of the image stream, (samples, blocks), NaN where a block has text alone.
         text: distances of the text stream, (samples, blocks), NaN where a block hands no text on.
     """
 
@@ -114,10 +120,12 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
             message names file and line.
     """
     rows: list[Record] = []
+    room = Room()
     for number, line in numbered_lines(path):
         where = f"{path}:{number}"
         row = parse_record(line, where)
         check_alike(row, rows[0] if rows else row, where)
+        room.take(row, where)
         for key in STREAMS:
             if row.stream(key, tokens) is None:
                 raise LokrWeightingError(
@@ -128,6 +136,27 @@ def read_records(path: Path, tokens: Tokens = "mean") -> Records:
     if not rows:
         raise LokrWeightingError(f"{path}: holds no records")
     return stack_records(rows, tokens)
+
+
+class Room:
+    """What records take in memory: a small compressed file may hold any number of them."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def take(self, record: Record, where: str) -> None:
+        """Count one more.
+
+        Raises:
+            LokrWeightingError: together they are too many; the message begins with `where`.
+        """
+        lists = (record.stream(key, tokens) for key in STREAMS for tokens in get_args(Tokens))
+        numbers = sum(len(each) for each in lists if each is not None)
+        self.bytes += RECORD_BYTES + NUMBER_BYTES * numbers
+        if self.bytes > MOST_BYTES:
+            raise LokrWeightingError(
+                f"{where}: more records than {MOST_BYTES >> 20} MiB of memory hold; give fewer"
+            )
 
 
 def parse_record(line: bytes, where: str) -> Record:
@@ -153,15 +182,31 @@ def parse_record(line: bytes, where: str) -> Record:
                 raise LokrWeightingError(
                     f"{where}: {key_of(key, tokens)} has {len(stream)} blocks, {key} {len(mean)}"
                 )
+    for tokens in get_args(Tokens):
+        _check_streams(record, tokens, where)
     return record
+
+
+def _check_streams(record: Record, tokens: Tokens, where: str) -> None:
+    """Refuse a block without a number in either stream."""
+    image, text = (record.stream(key, tokens) for key in STREAMS)
+    if image is None or text is None or None not in image:
+        return
+    for block, distance in enumerate(image):
+        if distance is None and (block >= len(text) or text[block] is None):
+            names = " nor ".join(key_of(key, tokens) for key in STREAMS)
+            raise LokrWeightingError(
+                f"{where}: block {block} has a number in neither {names}: every block has an image "
+                "or a text distance"
+            )
 
 
 def check_alike(record: Record, first: Record, where: str) -> None:
     """Refuse a record that is not of the same blocks as the first of its file.
 
     Raises:
-        LokrWeightingError: another number of blocks, or other blocks without text; the message
-            begins with `where`.
+        LokrWeightingError: another number of blocks, or other blocks without image or text; the
+            message begins with `where`.
     """
     for key in STREAMS:
         for name in dict.fromkeys(key_of(key, tokens) for tokens in get_args(Tokens)):
@@ -200,7 +245,7 @@ def stack_records(rows: list[Record], tokens: Tokens = "mean") -> Records:
                 f"tokens={tokens} was not recorded; measure anew in another folder, or plan with "
                 "other tokens"
             )
-    image = np.array([row.stream("hidden_states", tokens) for row in rows])
+    image = np.array([row.stream("hidden_states", tokens) for row in rows], dtype=float)
     text = np.full_like(image, np.nan)
     known = np.array([row.stream("encoder_hidden_states", tokens) for row in rows], dtype=float)
     text[:, : known.shape[1]] = known

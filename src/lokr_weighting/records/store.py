@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
-from lokr_weighting.files import check_same, leftovers, read_json, write_json
+from lokr_weighting.files import check_same, read_json, write_json
 from lokr_weighting.records.calibration import ADDED, Settings, Summary
 from lokr_weighting.records.contents import (
     NOT_FINITE,
@@ -140,7 +140,7 @@ class CalibrationStore:
             self._lock.acquire(timeout=0)
             try:
                 self._check_settings()
-                for path in leftovers(self.path, (SETTINGS, SUMMARY)):
+                for path in self._leftovers():
                     path.unlink()
             except BaseException:
                 self.close()
@@ -224,8 +224,13 @@ class CalibrationStore:
 
     def _foreign(self) -> set[str]:
         """What in the folder is neither a calibration's nor the leftover of one."""
-        ours = {path.name for path in leftovers(self.path, (SETTINGS, SUMMARY))}
+        ours = {path.name for path in self._leftovers()}
         return {entry.name for entry in self.path.iterdir()} - ours - {LOCK}
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of killed processes, of earlier versions too."""
+        names = (f".{SETTINGS}.", f".{SUMMARY}.")
+        return [entry for entry in self.path.iterdir() if entry.name.startswith(names)]
 
     def _sizes_now(self) -> dict[str, int]:
         return {name: _size(self.path / name) for name in SAMPLES}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from lokr_weighting.files import write_text
+from lokr_weighting.files import check_there, write_text
 from lokr_weighting.show.figures import BLUE, ORANGE, save
 from lokr_weighting.show.html import render, svg
 from lokr_weighting.studies.comparison import BINS, Compared, Comparison
@@ -167,17 +167,20 @@ def write_comparison(path: Path, comparison: Comparison) -> list[Path]:
         rows=comparison_rows(comparison),
         remarks=comparison_remarks(comparison),
         figures=[
-            {"title": title, "caption": caption, "svg": svg(figure)}
-            for _, title, caption, figure in figures
+            {"title": title, "caption": caption, "svg": svg(figure, name)}
+            for name, title, caption, figure in figures
         ],
         facts=_facts(comparison),
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")
-    folder.mkdir(exist_ok=True)
     files = [path]
     for name, _, _, figure in figures:
         files += save(figure, folder / name)
+    if not path.exists():
+        # the folder was removed meanwhile: figures without their page would be nobody's
+        write_text(path, page)
+    check_there(files)
     return files
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
@@ -35,9 +36,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def save_as(figure: Figure, file: Path, dpi: int = 150) -> None:
-    """Write a figure in the format of its suffix, whole or not at all."""
+    """Write a figure in the format of its suffix, whole or not at all; the same bytes each time."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=file.suffix[1:], dpi=dpi)
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": file.stem}):
+        figure.savefig(drawn, format=file.suffix[1:], dpi=dpi, metadata=metadata)
     write_bytes(file, drawn.getvalue())
 
 
@@ -64,11 +67,11 @@ def scales(heatmap: np.ndarray) -> dict[str, tuple[np.ndarray, Normalize]]:
 
 def combined(heatmaps: Heatmaps) -> dict[str, tuple[np.ndarray, Normalize]]:
     """Both streams' mean in the three ways, over the blocks that have both (Figure 2)."""
-    both = heatmaps.has_text
-    image, text = scales(heatmaps.image), scales(heatmaps.text[:, both])
+    has_image, has_text = heatmaps.has_image, heatmaps.has_text
+    image, text = scales(heatmaps.image[:, has_image]), scales(heatmaps.text[:, has_text])
     means = {}
     for name in image:
-        mean = (image[name][0][:, both] + text[name][0]) / 2
+        mean = (image[name][0][:, has_text[has_image]] + text[name][0][:, has_image[has_text]]) / 2
         norm = LogNorm if name == "logarithmic" else Normalize
         means[name] = (mean, norm(max(mean.min(), 1e-8), mean.max()))
     return means
@@ -81,17 +84,19 @@ def every_tick(numbers: int) -> int:
 
 def streams_figure(heatmaps: Heatmaps) -> Figure:
     """Both streams' heatmaps, linear, logarithmic and clipped (the study's Figure 1)."""
-    text_blocks = np.flatnonzero(heatmaps.has_text)
     columns = [
-        ("image stream", heatmaps.image, range(heatmaps.block_count)),
-        ("text stream", heatmaps.text[:, text_blocks], text_blocks.tolist()),
+        (stream, heatmap[:, has], np.flatnonzero(has).tolist())
+        for stream, heatmap, has in (
+            ("image stream", heatmaps.image, heatmaps.has_image),
+            ("text stream", heatmaps.text, heatmaps.has_text),
+        )
     ]
     columns = [column for column in columns if column[1].size]
     figure = Figure(figsize=(7 * len(columns), 9), layout="constrained")
     axes = np.array(figure.subplots(3, len(columns), squeeze=False))
     for column, (stream, heatmap, blocks) in enumerate(columns):
         for row, (name, (values, norm)) in enumerate(scales(heatmap).items()):
-            _heatmap(figure, axes[row, column], values, norm, blocks)
+            draw_heatmap(figure, axes[row, column], values, norm, blocks)
             axes[row, column].set_title(f"{stream}, {name}")
     return figure
 
@@ -100,9 +105,9 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
     """The mean of both streams, linear, logarithmic and clipped (the study's Figure 2)."""
     figure = Figure(figsize=(9, 9), layout="constrained")
     axes = np.array(figure.subplots(3, 1))
-    blocks = np.flatnonzero(heatmaps.has_text).tolist()
+    blocks = np.flatnonzero(heatmaps.has_image & heatmaps.has_text).tolist()
     for ax, (name, (values, norm)) in zip(axes, combined(heatmaps).items(), strict=True):
-        _heatmap(figure, ax, values, norm, blocks)
+        draw_heatmap(figure, ax, values, norm, blocks)
         ax.set_title(f"both streams, {name}")
     return figure
 
@@ -168,7 +173,7 @@ def settling_figure(judged: Sequence[Settled]) -> Figure:
     return figure
 
 
-def _heatmap(
+def draw_heatmap(
     figure: Figure, ax: Axes, values: np.ndarray, norm: Normalize, blocks: Sequence[int]
 ) -> None:
     """One heatmap: blocks across, timestep bins upwards."""

@@ -22,10 +22,15 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(version=version, **values)
 
 
-def svg(figure: Figure) -> Markup:
-    """A figure as an <svg> element, its text as text."""
+def svg(figure: Figure, name: str) -> Markup:
+    """A figure as an <svg> element, its text as text; the same text each time.
+
+    Args:
+        figure: the figure.
+        name: its own on the page: ids are made of it.
+    """
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return Markup(text[text.index("<svg") :])

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from lokr_weighting.models.blocks import ranges_of_lists
+from lokr_weighting.models.blocks import places_in_lists, ranges_of_lists
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
 from lokr_weighting.plan.make import parameters_without_critical
 from lokr_weighting.plan.plan import LinearPlan, Plan
@@ -59,10 +59,15 @@ def block_rows(plan: Plan) -> list[list[str]]:
 
 
 def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
-    """One row a Linear: name, in, out, factor, split, parameters, share of them."""
+    """One row a Linear: name, in, out, factor, split, parameters, share of them.
+
+    A convolution's kernel stands beside its name.
+    """
     return [
         (
-            linear.name,
+            f"{linear.name} ({'x'.join(map(str, linear.kernel))})"
+            if linear.kernel
+            else linear.name,
             linear.in_features,
             linear.out_features,
             linear.factor,
@@ -74,6 +79,13 @@ def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
     ]
 
 
+def counted(plan: Plan) -> str:
+    """How many Linears, and convolutions where there are any, a plan adapts."""
+    convolutions = sum(bool(linear.kernel) for linear in plan.linears)
+    linears = f"{len(plan.linears) - convolutions} Linears"
+    return f"{linears} and {convolutions} convolutions" if convolutions else linears
+
+
 def plan_remarks(plan: Plan) -> list[str]:
     """What the table's numbers mean, in sentences."""
     size = plan.parameters * BYTES_PER_PARAMETER / 2**20
@@ -83,7 +95,8 @@ def plan_remarks(plan: Plan) -> list[str]:
         *([] if name == "distance" else [f"Recipe {name}: {RECIPES[name]}."]),
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
-        f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
+        *_which_streams(plan),
+        f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
     if any(block.kept is not None for block in plan.blocks):
@@ -110,6 +123,27 @@ def plan_remarks(plan: Plan) -> list[str]:
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
     return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
+
+
+def _which_streams(plan: Plan) -> list[str]:
+    """Which blocks have one stream alone, and how it counts where distances decide."""
+    alone, recipe = plan.alone, plan.recipe
+    if all(block.text is None for block in plan.blocks):
+        counts = ": the image alone counts, with the whole weight" if recipe.by_distance else ""
+        return [f"No block hands a text stream on{counts}."]
+    lines = []
+    for stream, which, weight in (
+        ("text", alone.text, recipe.text_weight),
+        ("the image", alone.image, recipe.image_weight),
+    ):
+        names = [block.name for block, own in zip(plan.blocks, which, strict=True) if own]
+        if names:
+            counts = "counts with the whole weight" if weight else "has no weight: they get least"
+            lines.append(
+                f"Blocks of {', '.join(places_in_lists(names))} have {stream} alone"
+                + (f", which {counts}." if recipe.by_distance else ".")
+            )
+    return lines
 
 
 def _with_error(value: float | None, error: float | None, digits: int) -> str:

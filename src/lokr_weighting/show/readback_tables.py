@@ -1,7 +1,7 @@
 """The tables of what LyCORIS makes of a configuration."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -95,12 +95,17 @@ def readback_remarks(readback: Readback) -> list[str]:
     ]
 
 
-def block_costs(readback: Readback) -> list[BlockCost]:
-    """What a configuration costs in each block, in the order of the model."""
+def block_costs(readback: Readback, names: Sequence[str] = ()) -> list[BlockCost]:
+    """What a configuration costs in each block, in the order of the model.
+
+    Args:
+        readback: what LyCORIS makes of it.
+        names: the model's blocks; where they are not known, they are guessed from the modules'.
+    """
     blocks: dict[str, list[ModuleResult]] = {}
     for module in readback.modules:
         if module.made is not None:
-            blocks.setdefault(_block_of(module.name), []).append(module)
+            blocks.setdefault(_block_of(module.name, names), []).append(module)
     return [
         BlockCost(
             block,
@@ -112,7 +117,7 @@ def block_costs(readback: Readback) -> list[BlockCost]:
     ]
 
 
-def cost_table(readback: Readback) -> RenderableType:
+def cost_table(readback: Readback, names: Sequence[str] = ()) -> RenderableType:
     """The same as a table, with each block's share."""
     table = Table(title="What LyCORIS makes of this configuration", title_justify="left")
     table.add_column("block")
@@ -121,7 +126,7 @@ def cost_table(readback: Readback) -> RenderableType:
     table.add_column("parameters", justify="right")
     table.add_column("share", justify="right")
     total = readback.made_parameters
-    for cost in block_costs(readback):
+    for cost in block_costs(readback, names):
         table.add_row(
             cost.block,
             str(cost.modules),
@@ -180,7 +185,10 @@ def _module_row(module: ModuleResult) -> tuple[str, ...]:
     )
 
 
-def _block_of(name: str) -> str:
+def _block_of(name: str, blocks: Sequence[str]) -> str:
     """`transformer_blocks.3.attn.to_q` -> `transformer_blocks.3`; outside blocks the first name."""
+    around = next((block for block in blocks if name.startswith(f"{block}.")), None)
+    if around is not None:
+        return around
     parts = name.split(".")
     return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() else parts[0]

@@ -45,6 +45,7 @@ def ablate_folder(
     device: str | None = None,
     offload: Offload = "none",
     on_progress: Callable[[int, int], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Ablation:
     """Measure strategies on a folder of images.
 
@@ -57,6 +58,7 @@ def ablate_folder(
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         offload: as for a calibration.
         on_progress: called with (forwards done, forwards in all) of this process.
+        say: called with what a user should know of the folder, in the main process.
 
     Raises:
         LokrWeightingError: too few samples, or the model cannot run a strategy.
@@ -66,7 +68,8 @@ def ablate_folder(
             f"samples = {samples}: {BINS} timestep bins need at least {2 * BINS}"
         )
     state, where = joined(device)
-    prepared = job.prepare(BINS, where) if isinstance(job, Job) else job
+    told = say if state.is_main_process else lambda _: None
+    prepared = job.prepare(BINS, where, told) if isinstance(job, Job) else job
     chosen = list(standard_strategies(prepared.blocks) if strategies is None else strategies)
     own = range(state.process_index, samples, state.num_processes)
     total = len(own) * (len(chosen) + 1)

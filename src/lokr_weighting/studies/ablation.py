@@ -6,10 +6,10 @@ differences, with its standard error within timestep bins.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lokr_weighting.files import nulls, read_model, write_json
 from lokr_weighting.studies.strategies import Kind, Strategy
@@ -46,7 +46,8 @@ class Ablation:
         blocks: the model's blocks.
         loss: the mean loss as it is.
         changes: one for each strategy.
-        image: each block's mean distance in the image stream, (blocks,).
+        image: each block's mean distance in the image stream, (blocks,), NaN where a block has text
+            alone.
         text: the same in the text stream, NaN where a block hands no text on.
     """
 
@@ -74,7 +75,7 @@ class Ablation:
             samples=self.samples,
             blocks=list(self.blocks),
             loss=self.loss,
-            image=self.image.tolist(),
+            image=nulls(self.image),
             text=nulls(self.text),
             changes=[
                 ChangeEntry(
@@ -106,7 +107,7 @@ class ChangeEntry(BaseModel):
 
 
 class AblationFile(BaseModel):
-    """`ablation.json`; `text` is null where a block hands no text on."""
+    """`ablation.json`; `image` and `text` are null where a block does not have that stream."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -115,9 +116,18 @@ class AblationFile(BaseModel):
     samples: int
     blocks: list[str]
     loss: float
-    image: list[float]
+    image: list[float | None]
     text: list[float | None]
     changes: list[ChangeEntry]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        for name, values in (("image", self.image), ("text", self.text)):
+            if len(values) != len(self.blocks):
+                raise ValueError(
+                    f"{name} has {len(values)} blocks, blocks names {len(self.blocks)}"
+                )
+        return self
 
 
 def write_ablation(path: Path, ablation: Ablation) -> None:
@@ -148,6 +158,6 @@ def read_ablation(path: Path) -> Ablation:
         tuple(file.blocks),
         file.loss,
         tuple(changes),
-        np.array(file.image),
+        np.array(file.image, dtype=float),
         np.array(file.text, dtype=float),
     )

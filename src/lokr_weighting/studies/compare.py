@@ -103,6 +103,11 @@ class _Comparing:
                 f"{file}: was trained with another plan of that name; remove it, or give another "
                 "folder"
             )
+        if len(result.losses) != self.setup.samples:
+            raise LokrWeightingError(
+                f"{file}: losses has {len(result.losses)} numbers of {self.setup.samples} samples; "
+                "remove it, and it is run again"
+            )
         return result
 
     def _train_all(self, runs: Sequence[_Run]) -> None:
@@ -164,6 +169,7 @@ def compare_folder(
     checkpointing: bool = False,
     on_measuring: Progress = lambda *_: None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare plans on a folder of images; resumes what `output` holds.
 
@@ -180,6 +186,7 @@ def compare_folder(
         checkpointing: as for `Bench`.
         on_measuring: told how the measurement goes.
         on_progress: called with (steps done, steps in all that are known of) of this process.
+        say: called with what a user should know of the folders, in the main process.
 
     Raises:
         LokrWeightingError: the model, the data or the folder cannot be used, a plan is not known or
@@ -189,9 +196,12 @@ def compare_folder(
     check_names(setup.plans)
     state, where = joined(device)
     job = replace(job, text_tokens=setup.text_tokens)
-    prepared = job.prepare(setup.recipe.bins, where)
+    told = say if state.is_main_process else lambda _: None
+    prepared = job.prepare(setup.recipe.bins, where, told)
     trained, _ = parts_of(prepared.images, setup.held_out, job.seed)
-    kept = None if keep is None else find_images(keep)
+    kept = None if keep is None else find_images(keep, job.captions)
+    for text in kept.remarks if kept else ():
+        told(text)
     calibration, _ = calibrate_folder(
         prepared.on(trained),
         output / CALIBRATION,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lokr_weighting.measure.job import Job
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import (
     DTYPES,
     Offload,
@@ -14,6 +15,7 @@ from lokr_weighting.models.loading import (
     pipeline_folder,
     place_pipeline,
 )
+from lokr_weighting.models.table import pipeline_call
 from lokr_weighting.processes import joined
 from lokr_weighting.studies.strategies import Strategy, executed
 
@@ -48,13 +50,16 @@ def images_of(
     place_pipeline(pipeline, where, offload)
     if job.resolution is not None:
         options |= {"height": job.resolution, "width": job.resolution}
+    options = {**pipeline_call(type(pipeline).__name__).draw, **options}
     rows: list[list[Any]] = []
     total = (1 + len(strategies)) * len(prompts)
     for strategy in (None, *strategies):
         rows.append([])
-        with nullcontext() if strategy is None else executed(pipeline.transformer, strategy):
+        with nullcontext() if strategy is None else executed(denoiser(pipeline), strategy):
             for number, prompt in enumerate(prompts):
                 noise = torch.Generator().manual_seed(job.seed + number)
-                rows[-1] += pipeline(prompt, generator=noise, **options).images
+                drawn = pipeline(prompt, generator=noise, **options)[0]
+                # of a video, its frames
+                rows[-1] += drawn[0] if isinstance(drawn[0], list) else drawn
                 on_progress(sum(map(len, rows)), total)
     return rows

@@ -26,7 +26,8 @@ class Similarity:
         model: the model that was measured, where known.
         blocks: the blocks' names.
         samples: how many samples were averaged, each timestep bin counting alike.
-        image: cosine similarity in the image stream, (blocks, blocks), each in [-1, 1].
+        image: cosine similarity in the image stream, (blocks, blocks), each in [-1, 1]; NaN where a
+            block has no image.
         text: the same in the text stream, NaN where a block hands no text on.
         image_error: standard errors, (blocks, blocks); None where a bin has a single sample.
         text_error: the same of the text stream.
@@ -53,7 +54,7 @@ class Similarity:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as JSON values; null where a block hands no text on."""
+        """Everything as JSON values; null where a block does not have the stream."""
         data: dict[str, Any] = {"schema_version": 1, **asdict(self)}
         for key in ("image", "text", "image_error", "text_error"):
             matrix = data[key]
@@ -75,7 +76,8 @@ def similarity_of(
         seed: decides them.
 
     Raises:
-        LokrWeightingError: the calibration was measured without, or a timestep bin has none.
+        LokrWeightingError: the calibration was measured without, a timestep bin has none, or no two
+            blocks have a stream in common.
     """
     rows = [(each.timestep, each.pairs) for each in calibration.records if each.pairs]
     if not rows:
@@ -88,7 +90,11 @@ def similarity_of(
         "image": np.stack([pairs.image for _, pairs in rows]),
         "text": np.stack([pairs.text for _, pairs in rows]),
     }
-    bins = calibration.settings["bins"]
+    bins = calibration.settings.get("bins")
+    if bins is None:
+        raise LokrWeightingError(
+            f"{calibration.folder or 'the calibration'}: its settings do not say its bins"
+        )
     drawn = resampled(list(streams.values()), timesteps, bins, resamples=resamples, seed=seed)
     matrices: dict[str, np.ndarray] = {}
     errors: dict[str, np.ndarray | None] = {}
@@ -103,6 +109,11 @@ def similarity_of(
             if known:
                 square = np.ix_(known, known)
                 groupings.append(divide(matrix[square], draws[:, *square], path, stream))
+    if not groupings:
+        raise LokrWeightingError(
+            f"{calibration.folder or 'the calibration'}: no two blocks have a stream in common, so "
+            "there is nothing to compare"
+        )
     return Similarity(
         model=calibration.model,
         blocks=calibration.blocks,

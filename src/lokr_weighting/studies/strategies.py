@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.arguments import argument
+from lokr_weighting.models.blocks import lists_of
 from lokr_weighting.models.family import Streams
-from lokr_weighting.models.table import family_of
 
 Kind = Literal["skip", "repeat", "reverse", "parallel", "replace"]
 
@@ -54,7 +55,7 @@ def executed(model: nn.Module, strategy: Strategy) -> Iterator[None]:
     Raises:
         LokrWeightingError: the model has no such blocks.
     """
-    streams = {blocks.path: blocks.streams for blocks in family_of(model).lists}
+    streams = {blocks.path: blocks.streams for blocks in lists_of(model)}
     if strategy.path not in streams:
         raise LokrWeightingError(
             f"{strategy.label}: {type(model).__name__} has no {strategy.path}, only "
@@ -82,7 +83,7 @@ def _changed(
     strategy: Strategy, chosen: list[nn.Module], every: Sequence[nn.Module], streams: Streams
 ) -> list[nn.Module]:
     """What stands in the place of the chosen blocks."""
-    skipped: list[nn.Module] = [Identity(streams) for _ in chosen]
+    skipped: list[nn.Module] = [Identity(block, streams) for block in chosen]
     if strategy.kind == "skip":
         return skipped
     if strategy.kind == "repeat":
@@ -97,22 +98,36 @@ def _changed(
 
 
 class Identity(nn.Module):
-    """A block that hands on what it gets."""
+    """A block that hands on what it gets.
 
-    def __init__(self, streams: Streams) -> None:
+    Args:
+        block: the block it stands for: its forward says what the arguments are called.
+        streams: where the streams enter and leave it.
+    """
+
+    def __init__(self, block: nn.Module, streams: Streams) -> None:
         super().__init__()
+        self.block_class = type(block)
         self.streams = streams
 
-    def forward(
-        self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
-    ) -> Any:
-        """Return the streams in the places where the family's blocks return them."""
-        if self.streams.image_out is None:
-            return hidden_states
-        return tuple(
-            hidden_states if place == self.streams.image_out else encoder_hidden_states
-            for place in range(2)
-        )
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the streams in the places where the block returns them."""
+        streams = self.streams
+        if streams.image_in is None:
+            assert streams.text_in is not None
+            text = self._argument(streams.text_in, args, kwargs)
+            return text if streams.text_out is None else (*[None] * streams.text_out, text)
+        image = self._argument(streams.image_in, args, kwargs)
+        if streams.image_out is None:
+            return image
+        places = {streams.image_out: image}
+        if streams.text_out is not None and streams.text_in is not None:
+            places[streams.text_out] = self._argument(streams.text_in, args, kwargs)
+        return tuple(places.get(place) for place in range(max(places) + 1))
+
+    def _argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        own = self.block_class
+        return argument(name, own.forward, args, kwargs, own.__name__)
 
 
 class Parallel(nn.Module):

@@ -20,6 +20,7 @@ from lokr_weighting.data.samples import Sample
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.batched import BatchedForward, inputs_of
 from lokr_weighting.measure.job import PreparedJob
+from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import DTYPES, load_pipeline, place
 from lokr_weighting.studies.comparison import BINS
 from lokr_weighting.studies.rivals import Arm
@@ -116,11 +117,12 @@ class Bench:
         self._encode_all(self._sources[0])
         for source in self._sources:
             source.encoder.free()
-        place(pipeline.transformer, self.device, "none")
-        pipeline.transformer.requires_grad_(False)
+        model: Any = denoiser(pipeline)
+        place(model, self.device, "none")
+        model.requires_grad_(False)
         if checkpointing:
-            pipeline.transformer.enable_gradient_checkpointing()
-        self.transformer: nn.Module = pipeline.transformer
+            model.enable_gradient_checkpointing()
+        self.transformer: nn.Module = model
         self._forward = BatchedForward(pipeline, self.device)
 
     @property

@@ -3,47 +3,50 @@
 import json
 import math
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoKrConfig
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lokr_weighting.errors import LokrWeightingError, OutputError
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.plan.file_size import lycoris_key
 from lokr_weighting.targets.peft.layout import (
-    NAME,
     PEFT_PREFIX,
     adapter_name,
+    check_kernel,
     stock_factors,
     write_adapter,
 )
+from lokr_weighting.targets.replaced import replace_adapters, replace_file
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 from lokr_weighting.targets.trained import Factors, read_lycoris, read_peft
 
 
-def lycoris_to_peft(file: Path, model: nn.Module, folder: Path) -> list[str]:
+def lycoris_to_peft(
+    file: Path, model: nn.Module, folder: Path, *, replace: bool = True
+) -> list[str]:
     """Write a LyCORIS LoKr file as stock peft adapters.
 
     Args:
         file: a .safetensors file with LoKr modules, of any mixture of factors.
         model: the transformer it was trained on, for its modules' names; on the meta device too.
-        folder: gets one folder for each adapter; weighted adapters that are there make way.
+        folder: gets one folder for each adapter; adapters that are there make way.
+        replace: whether something else may be there already.
 
     Returns:
         the adapters' names.
 
     Raises:
         LokrWeightingError: the file cannot be read, is broken, holds something else than LoKr, or
-            modules that the model does not have.
+            modules that the model does not have; or something else is there.
         OutputError: no folder can be written there.
     """
     modules = read_lycoris(file, model)
+    for name, factors in modules.items():
+        check_kernel(f"{file}: {name}", len(factors.kernel))
     try:
         chosen = stock_factors({factors.split for factors in modules.values()})
     except LokrWeightingError as error:
@@ -73,11 +76,16 @@ def lycoris_to_peft(file: Path, model: nn.Module, folder: Path) -> list[str]:
             for kind, tensor in factors.tensors.items()
         }
         adapters[adapter_name(number, len(groups))] = config, tensors
-    _replace_adapters(folder, adapters)
+
+    def write(place: Path) -> None:
+        for name, (config, tensors) in adapters.items():
+            write_adapter(place / name, config, tensors)
+
+    replace_adapters(folder, write, replace=replace)
     return list(adapters)
 
 
-def peft_to_lycoris(folder: Path, file: Path) -> int:
+def peft_to_lycoris(folder: Path, file: Path, *, replace: bool = True) -> int:
     """Write weighted peft adapters as one LyCORIS file, for SimpleTuner and ComfyUI.
 
     Every module has an alpha. A scale that a full matrix cannot carry goes into w1.
@@ -85,13 +93,14 @@ def peft_to_lycoris(folder: Path, file: Path) -> int:
     Args:
         folder: the adapters' folder, with weights.
         file: the .safetensors file to write.
+        replace: whether something else may be there already.
 
     Returns:
         how many modules were written.
 
     Raises:
         LokrWeightingError: the folder does not hold all adapters, or one is broken or has no
-            weights.
+            weights; or something else is there.
         OutputError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
@@ -106,55 +115,9 @@ def peft_to_lycoris(folder: Path, file: Path) -> int:
         tensors |= {f"{key}.{kind}": tensor.contiguous() for kind, tensor in own.items()}
         tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
     settings = {"algo": "lokr", "full_matrix": all(each.rank is None for each in modules.values())}
-    _replace_file(file, tensors, {"lycoris_config": json.dumps(settings)})
+    metadata = {"lycoris_config": json.dumps(settings)}
+    replace_file(file, lambda place: save_file(tensors, place, metadata), replace=replace)
     return len(modules)
-
-
-def _replace_file(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write the file whole or not at all."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name[:100]}.") as beside:
-            save_file(tensors, Path(beside) / "whole", metadata=metadata)
-            (Path(beside) / "whole").replace(file)
-    except (OSError, SafetensorError) as error:
-        raise _not_written(file, error) from None
-
-
-def _replace_adapters(
-    folder: Path, adapters: dict[str, tuple[LoKrConfig, dict[str, Tensor]]]
-) -> None:
-    """Write all adapters beside their place, and then move them there in one go.
-
-    Adapters that were there before are removed: of others they would not be told apart.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".new.") as beside:
-            for name, (config, tensors) in adapters.items():
-                write_adapter(Path(beside) / name, config, tensors)
-            for old in [path for path in folder.iterdir() if NAME.fullmatch(path.name)]:
-                _remove_adapter(old)
-            for name in adapters:
-                (folder / name).mkdir(exist_ok=True)
-                for file in (Path(beside) / name).iterdir():
-                    file.replace(folder / name / file.name)
-    except (OSError, SafetensorError) as error:
-        raise _not_written(folder, error) from None
-
-
-def _not_written(path: Path, error: Exception) -> OutputError:
-    return OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")
-
-
-def _remove_adapter(folder: Path) -> None:
-    """Remove what peft wrote; a folder that holds something else besides stays with it."""
-    if not folder.is_dir():
-        return
-    for name in (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, "README.md"):
-        (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _anchored(values: dict[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,12 @@ class Prepared:
         read_back: what the trainer's own library makes of it, in a sentence; None where it was not
             asked.
         write: writes it to a path.
+        left_out: which part of the plan the format cannot hold, in a sentence.
     """
 
     read_back: str | None
     write: Callable[[Path], object]
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,22 @@ def _peft(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | Non
 def _lora(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | None") -> Prepared:
     from peft import get_peft_model
 
-    from lokr_weighting.targets.lora import lora_config, write_lora_config
+    from lokr_weighting.targets.lora import left_out, lora_config, write_lora_config
 
-    said = None
+    said = without = None
+    if left := left_out(plan):
+        without = (
+            f"Left out: {len(left)} grouped convolutions ({left[0].name}, ...), "
+            f"{sum(each.parameters for each in left):,} parameters of the plan: peft's LoRA wants "
+            "ranks there that the number of groups divides."
+        )
     if transformer is not None:
         wrapped = get_peft_model(transformer, lora_config(plan))  # pyright: ignore[reportArgumentType]
         said = (
             f"peft {metadata.version('peft')} makes {_trainable(wrapped):,} trainable parameters "
             f"of the plan's {plan.parameters:,} as LoRA; the table's splits are the LoKr's."
         )
-    return Prepared(said, lambda path: write_lora_config(plan, path, plan.model))
+    return Prepared(said, lambda path: write_lora_config(plan, path, plan.model), without)
 
 
 def _trainable(model: "nn.Module") -> int:

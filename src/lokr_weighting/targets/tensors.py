@@ -22,8 +22,8 @@ def label_of(tensors: Tensors | None) -> str:
     """A short name for a module's tensors: its split for a full LoKr, else their shapes."""
     if not tensors:
         return "none"
-    if "lokr_w1" in tensors and "lokr_w2" in tensors and len(tensors["lokr_w2"]) == 2:
-        (out_l, in_m), (out_k, in_n) = tensors["lokr_w1"], tensors["lokr_w2"]
+    if "lokr_w1" in tensors and len(tensors.get("lokr_w2", ())) >= 2:
+        (out_l, in_m), (out_k, in_n, *_) = tensors["lokr_w1"], tensors["lokr_w2"]
         return Split(out_l, out_k, in_m, in_n).label
     return ", ".join(f"{name} {list(shape)}" for name, shape in tensors.items() if shape)
 
@@ -39,12 +39,12 @@ def differences_from_plan(plan: Plan, made: Mapping[str, Tensors | None]) -> lis
     planned = {linear.name: linear for linear in plan.linears}
     differences = [f"{name} is adapted but not planned" for name in made if name not in planned]
     for name, linear in planned.items():
-        tensors, split = made.get(name), linear.split
+        tensors = made.get(name)
         if not tensors:
             differences.append(f"{name} is planned but not adapted")
-        elif (tensors.get("lokr_w1"), tensors.get("lokr_w2")) != split.shapes:
+        elif (tensors.get("lokr_w1"), tensors.get("lokr_w2")) != linear.shapes:
             differences.append(
-                f"{name} is planned as {split.label} but becomes {label_of(tensors)}"
+                f"{name} is planned as {linear.split.label} but becomes {label_of(tensors)}"
             )
         elif parameters(tensors) != linear.parameters:
             differences.append(

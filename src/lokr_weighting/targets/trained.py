@@ -1,20 +1,22 @@
 """A trained LoKr's tensors, read from a LyCORIS file or from peft adapters, and checked."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.blocks import shape_of
+from lokr_weighting.models.skeleton import skeleton_of
 from lokr_weighting.plan.splits import Split
-from lokr_weighting.targets.peft.layout import PEFT_PREFIX, read_configs
+from lokr_weighting.targets.peft.layout import PEFT_PREFIX, check_kernel, read_configs
 
 HALVES = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
 """A matrix, or its two factors."""
@@ -46,15 +48,17 @@ OTHER_ALGORITHMS = {
 
 @dataclass(frozen=True)
 class Factors:
-    """One Linear's LoKr.
+    """One Linear's or convolution's LoKr.
 
     Attributes:
         tensors: "lokr_w1" or its two factors, "lokr_w2" or its two factors.
         scale: what the product is multiplied by.
+        kernel: a convolution's kernel, where the model is known; () for a Linear.
     """
 
     tensors: dict[str, Tensor]
     scale: float = 1.0
+    kernel: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int | None:
@@ -65,9 +69,18 @@ class Factors:
         return None
 
     @property
+    def size(self) -> tuple[int, ...]:
+        """The shape of what the two make together; a factored w2 tells of no kernel."""
+        (out_l, in_m), (out_k, in_n) = (_sides(self.tensors, name) for name in ("w1", "w2"))
+        kernel = self.tensors["lokr_w2"].shape[2:] if "lokr_w2" in self.tensors else ()
+        return out_l * out_k, in_m * in_n, *kernel
+
+    @property
     def split(self) -> Split:
         """The Kronecker split."""
         (out_l, in_m), (out_k, in_n) = (_sides(self.tensors, name) for name in ("w1", "w2"))
+        if "lokr_w2" not in self.tensors:
+            in_n //= math.prod(self.kernel)
         return Split(out_l, out_k, in_m, in_n)
 
 
@@ -80,8 +93,12 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
         LokrWeightingError: the file cannot be read, is broken, holds something else than LoKr, or
             modules that the model does not have; names the tensor.
     """
-    linears = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
-    by_key = {name.replace(".", "_"): name for name in linears}
+    shapes = {
+        name: shape
+        for name, each in skeleton_of(model).named_modules()
+        if (shape := shape_of(each)) is not None
+    }
+    by_key = {name.replace(".", "_"): name for name in shapes}
     in_file: dict[str, dict[str, Tensor]] = {}
     loaded = _load(file)
     _check_kinds(loaded, file)
@@ -97,19 +114,20 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
     for name, tensors in in_file.items():
         where = f"{file}: {name}"
         alpha = tensors.pop("alpha", None)
-        check_tensors(tensors, where)
-        factors = Factors(tensors)
+        kernel = shapes[name][2:]
+        check_tensors(tensors, where, (2 + len(kernel),))
+        factors = Factors(tensors, kernel=kernel)
         if alpha is not None:
             scale = _number(alpha, f"{where}: alpha")
             if factors.rank is not None:
-                factors = Factors(tensors, scale / factors.rank)
+                factors = Factors(tensors, scale / factors.rank, kernel)
         modules[name] = factors
-        split, linear = factors.split, linears[name]
-        size = (split.out_l * split.out_k, split.in_m * split.in_n)
-        if size != (linear.out_features, linear.in_features):
+        size, wanted = factors.size, shapes[name]
+        if len(size) < len(wanted):  # a factored w2 holds the kernel in its columns
+            wanted = (wanted[0], math.prod(wanted[1:]))
+        if size != wanted:
             raise LokrWeightingError(
-                f"{where} is {size} in the file and "
-                f"{(linear.out_features, linear.in_features)} in {type(model).__name__}"
+                f"{where} is {size} in the file and {wanted} in {type(model).__name__}"
             )
     return modules
 
@@ -122,7 +140,7 @@ def read_peft(folder: Path) -> dict[str, Factors]:
             weights; names the tensor.
     """
     modules: dict[str, Factors] = {}
-    for adapter, config in _configs(folder).items():
+    for adapter, config in read_configs(folder).items():
         file = folder / adapter / SAFETENSORS_WEIGHTS_NAME
         in_file: dict[str, dict[str, Tensor]] = {}
         loaded = _load(file)
@@ -131,7 +149,9 @@ def read_peft(folder: Path) -> dict[str, Factors]:
             name, _, kind = key.removeprefix(PEFT_PREFIX).rpartition(".")
             in_file.setdefault(name, {})[kind] = tensor
         for name, tensors in in_file.items():
-            check_tensors(tensors, f"{file}: {name}")
+            check_tensors(tensors, f"{file}: {name}", (2, 3, 4))
+            if "lokr_w2" in tensors:
+                check_kernel(f"{file}: {name}", tensors["lokr_w2"].ndim - 2)
             if name in modules:
                 raise LokrWeightingError(f"{file}: {name}: stands in two adapters")
             alpha, rank = (
@@ -145,12 +165,13 @@ def read_peft(folder: Path) -> dict[str, Factors]:
     return modules
 
 
-def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], where: str, sides: Sequence[int] = (2,)) -> None:
     """Refuse what is no whole LoKr.
 
     Args:
         tensors: one module's, by kind, without alpha.
         where: the file and the module, for the message.
+        sides: how many sides w2 may have: more than two where it holds a convolution's kernel.
 
     Raises:
         LokrWeightingError: a matrix is missing, there in both forms, has not two sides, another
@@ -166,14 +187,15 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
             missing = whole if not parts else second if parts == [first] else first
             raise LokrWeightingError(f"{where}: {missing} is missing")
     for kind, tensor in tensors.items():
-        if tensor.ndim != 2 or not tensor.numel():
-            raise LokrWeightingError(
-                f"{where}: {kind} has the shape {list(tensor.shape)}; the matrix of a Linear has "
-                "two sides"
-            )
+        allowed = sides if kind == "lokr_w2" else (2,)
+        if tensor.ndim not in allowed or not tensor.numel():
+            what = "the matrix of a Linear has two sides"
+            if allowed != (2,):
+                what = f"that of a convolution has {' or '.join(map(str, allowed))} sides"
+            raise LokrWeightingError(f"{where}: {kind} has the shape {list(tensor.shape)}; {what}")
         if not tensor.is_floating_point():
             raise LokrWeightingError(f"{where}: {kind} is {tensor.dtype}, which no weight is")
-        if not tensor.float().isfinite().all():
+        if not _is_finite(tensor):
             raise LokrWeightingError(f"{where}: {kind} holds numbers that are not finite (NaN)")
     ranks = {
         kind: tensor.shape[1 if kind.endswith("_a") else 0]
@@ -183,6 +205,14 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
     if len(set(ranks.values())) > 1:
         listed = ", ".join(f"{kind} {rank}" for kind, rank in ranks.items())
         raise LokrWeightingError(f"{where}: ranks do not match: {listed}")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; those of packed types cannot be read and are not."""
+    try:
+        return bool(tensor.float().isfinite().all())
+    except (RuntimeError, TypeError):
+        return False
 
 
 def _name_of(module: str, by_key: Mapping[str, str]) -> str | None:
@@ -227,7 +257,8 @@ def _foreign(key: str, model: str) -> str:
 def _number(alpha: Tensor, where: str) -> float:
     if alpha.numel() != 1:
         raise LokrWeightingError(f"{where} has {alpha.numel()} numbers; one is wanted")
-    if not (alpha.is_floating_point() or alpha.dtype.is_signed) or not alpha.float().isfinite():
+    real = alpha.is_floating_point() or (alpha.dtype.is_signed and not alpha.is_complex())
+    if not real or not _is_finite(alpha):
         raise LokrWeightingError(f"{where} = {alpha.item()}: is no finite number")
     return float(alpha)
 
@@ -237,33 +268,18 @@ def _load(file: Path) -> dict[str, Tensor]:
         raise LokrWeightingError(f"{file}: there is no such file")
     try:
         tensors = load_file(file)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    # besides its own error the library raises what torch does of sizes and types it does not know
+    except Exception as error:
         raise LokrWeightingError(f"{file}: is no safetensors file: {error}") from None
     if not tensors:
         raise LokrWeightingError(f"{file}: holds no tensors, so no LoKr")
     return tensors
 
 
-def _configs(folder: Path) -> dict[str, Any]:
-    try:
-        configs = read_configs(folder)
-    except LokrWeightingError:
-        raise
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise LokrWeightingError(
-            f"{folder}: an adapter_config.json in it is none that peft reads: {error}"
-        ) from None
-    for adapter, config in configs.items():
-        ranks = [config.r, *(config.rank_pattern or {}).values()]
-        if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
-            raise LokrWeightingError(f"{folder / adapter}: a rank in its configuration is not > 0")
-    return configs
-
-
 def _sides(tensors: Mapping[str, Tensor], which: str) -> tuple[int, int]:
     """(out, in) of w1 or w2, factored or not."""
     if f"lokr_{which}" in tensors:
-        out_side, in_side = tensors[f"lokr_{which}"].shape
+        out_side, in_side = tensors[f"lokr_{which}"].shape[:2]
         return out_side, in_side
     return tensors[f"lokr_{which}_a"].shape[0], tensors[f"lokr_{which}_b"].shape[1]
 

@@ -34,7 +34,8 @@ def test_the_reference_becomes_one_page_without_network(cli: Cli, tmp_path: Path
         or address == "https://matplotlib.org/"
         for address in addresses
     )
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
+    assert "Islands, text: 19 to 31" in page
     assert page.count('<tr class="critical">') == 3
     assert "Critical blocks: 0 (image and text), 31 (text), 35 (image)" in page
     assert "makes all 529 modules as planned" in page

@@ -15,6 +15,7 @@ from lokr_weighting import LokrWeightingError, Plan, Recipe, make_plan
 from lokr_weighting.models.blocks import block_names
 from lokr_weighting.targets import peft as weighted
 from lokr_weighting.targets.peft import made_tensors
+from lokr_weighting.targets.peft.adapters import _check_made
 from lokr_weighting.targets.peft.layout import read_configs
 from lokr_weighting.targets.tensors import differences_from_plan
 from tests.conftest import random_heatmaps
@@ -261,3 +262,11 @@ def test_the_largest_published_plan_is_a_few_stock_adapters() -> None:
     wrapped = weighted.get_peft_model(model, plan)
     assert len({each.split for each in plan.linears}) > 10
     assert len(wrapped.peft_config) == 8
+
+
+def test_modules_that_are_not_the_plans_are_named() -> None:
+    model, _ = model_and_inputs("sd3")
+    wrapped = weighted.get_peft_model(model, plan_for(model, "uniform:2"))
+    other = plan_for(model_and_inputs("sd3")[0], "uniform:8")
+    with pytest.raises(LokrWeightingError, match="peft did not make what was planned: "):
+        _check_made(other, wrapped.get_base_model())

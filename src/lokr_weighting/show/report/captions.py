@@ -7,7 +7,6 @@ from fractions import Fraction
 from matplotlib.figure import Figure
 
 from lokr_weighting.plan.plan import Plan
-from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.figures import (
@@ -17,9 +16,11 @@ from lokr_weighting.show.figures import (
     settling_figure,
     streams_figure,
 )
+from lokr_weighting.show.findings_figure import findings_figure
 from lokr_weighting.show.study_figures import ablation_figure, damage_figure, similarity_figure
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.damage import ranks_of_skipping
+from lokr_weighting.studies.findings import Finding
 from lokr_weighting.studies.similarity import Similarity
 
 
@@ -40,6 +41,7 @@ def pictures(
     judged: Sequence[Settled] = (),
     similarity: Similarity | None = None,
     ablation: Ablation | None = None,
+    findings: Sequence[Finding] = (),
 ) -> list[Picture]:
     """Every figure of a report, in its order."""
     drawn = [
@@ -61,12 +63,12 @@ def pictures(
             "contributions",
             "What each block contributes, and what it gets",
             f"The contribution is the recipe's: clipped at the {plan.recipe.clip_percentile:g}th "
-            f"percentile, averaged over the bins, {_weights(plan.recipe)}, normalised. Below, the "
+            f"percentile, averaged over the bins, {_weights(plan)}, normalised. Below, the "
             "share of all parameters.",
             contributions_figure(plan),
         ),
     ]
-    if heatmaps.has_text.any():
+    if (heatmaps.has_image & heatmaps.has_text).any():
         both = Picture(
             "combined",
             "Both streams together",
@@ -74,6 +76,15 @@ def pictures(
             combined_figure(heatmaps),
         )
         drawn.insert(1, both)
+    if findings:
+        marked = Picture(
+            "findings",
+            "What stands out",
+            "The clipped heatmaps with what was found by rule: frames are islands, marks "
+            "over a block are of that block. The table below says how sure each is.",
+            findings_figure(heatmaps, findings),
+        )
+        drawn.append(marked)
     if len(judged) > 1:
         settling = Picture(
             "settling",
@@ -111,9 +122,13 @@ def pictures(
     return drawn
 
 
-def _weights(recipe: Recipe) -> str:
+def _weights(plan: Plan) -> str:
     """How the streams are weighted, e.g. "weighted 2/3 image and 1/3 text"."""
-    return f"weighted {_share(recipe.image_weight)} image and {_share(recipe.text_weight)} text"
+    if all(block.text is None for block in plan.blocks):
+        return "of the image alone"
+    recipe, alone = plan.recipe, plan.alone
+    weights = f"weighted {_share(recipe.image_weight)} image and {_share(recipe.text_weight)} text"
+    return f"{weights} where a block has both" if (alone.image | alone.text).any() else weights
 
 
 def _share(weight: float) -> str:

@@ -7,6 +7,7 @@ from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.show.plan_tables import counted
 from lokr_weighting.targets.registry import LYCORIS, NotExact
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ FACTS = {
 def summary(plan: Plan, judged: Sequence[Settled] = ()) -> list[str]:
     """The plan in a few sentences."""
     lines = [
-        f"{plan.parameters:,} trainable parameters in {len(plan.linears)} Linears"
+        f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         + (f", within the budget {plan.budget}." if plan.budget else ".")
     ]
     if plan.critical:

@@ -6,19 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import write_text
+from lokr_weighting.files import check_there, write_text
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.figures import save
+from lokr_weighting.show.findings import COLUMNS, finding_rows, findings_remarks, headlines
 from lokr_weighting.show.html import render, svg
-from lokr_weighting.show.plan_tables import block_columns, block_rows, module_rows, plan_remarks
+from lokr_weighting.show.plan_tables import (
+    block_columns,
+    block_rows,
+    counted,
+    module_rows,
+    plan_remarks,
+)
 from lokr_weighting.show.report import content
 from lokr_weighting.show.report.captions import pictures
 from lokr_weighting.show.report.content import facts, summary
 from lokr_weighting.show.study_tables import GROUP_COLUMNS, group_rows, groups_remarks
 from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.findings import findings_of
 from lokr_weighting.studies.similarity import similarity_of
 
 if TYPE_CHECKING:
@@ -71,16 +79,23 @@ def write_report(
     similarity = None
     if isinstance(measured, Calibration) and measured.has_similarity:
         similarity = similarity_of(measured)
-    drawn = pictures(heatmaps, plan, judged=judged, similarity=similarity, ablation=ablation)
+    found = findings_of(measured, plan.recipe)
+    drawn = pictures(
+        heatmaps, plan, judged=judged, similarity=similarity, ablation=ablation, findings=found
+    )
     page = render(
         "report/page.html.j2",
         title=f"Where {plan.model} works",
         summary=summary(plan, judged),
         facts=facts(measured, plan, heatmaps),
         figures=[
-            {"title": each.title, "caption": each.caption, "svg": svg(each.figure)}
+            {"title": each.title, "caption": each.caption, "svg": svg(each.figure, each.name)}
             for each in drawn
         ],
+        headlines=headlines(found),
+        finding_columns=COLUMNS,
+        finding_rows=finding_rows(found),
+        finding_remarks=findings_remarks(found, samples_known=isinstance(measured, Calibration)),
         group_columns=GROUP_COLUMNS,
         group_rows=group_rows(similarity) if similarity else [],
         groups_remarks=groups_remarks(similarity) if similarity else [],
@@ -91,12 +106,16 @@ def write_report(
             for block, cells in zip(plan.blocks, block_rows(plan), strict=True)
         ],
         module_rows=module_rows(plan),
+        counted=counted(plan),
         readback=read_back or content.read_back(plan, model),
     )
     write_text(path, page)
     folder = path.with_suffix(".figures")
-    folder.mkdir(exist_ok=True)
     files = [path]
     for each in drawn:
         files += save(each.figure, folder / each.name)
+    if not path.exists():
+        # the folder was removed meanwhile: figures without their page would be nobody's
+        write_text(path, page)
+    check_there(files)
     return files

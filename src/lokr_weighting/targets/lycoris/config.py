@@ -53,7 +53,7 @@ class Preset(BaseModel):
     target_name: list[str] = []
     module_algo_map: dict[str, dict[str, Any]] = {}
     name_algo_map: dict[str, dict[str, Any]] = {}
-    lora_prefix: str = "lycoris"
+    lora_prefix: Annotated[str, Field(max_length=256)] = "lycoris"
     use_fnmatch: bool = False
     exclude_name: list[str] = []
     unet_target_module: list[str] = []
@@ -220,6 +220,7 @@ def _check_template(plan: Plan, template: LycorisConfig) -> None:
                 f"the template adds {own:,} parameters to {linear.name} and the plan counts "
                 f"{linear.added:,}; make the plan with added=added_by(template)"
             )
+    _check_convolutions(plan, template)
     for pattern in preset.exclude_name:
         excluded = [linear.name for linear in plan.linears if fnmatchcase(linear.name, pattern)]
         if excluded:
@@ -227,3 +228,21 @@ def _check_template(plan: Plan, template: LycorisConfig) -> None:
                 f"the template's exclude_name {pattern!r} leaves out {len(excluded)} Linears of "
                 f"the plan ({excluded[0]}, ...); remove it"
             )
+
+
+def _check_convolutions(plan: Plan, template: LycorisConfig) -> None:
+    """Refuse settings that LyCORIS cannot follow for a convolution of the plan."""
+    preset = template.apply_preset or Preset()
+    # LyCORIS asks the kernel's first side alone, and counts a 1 as a Linear
+    wide = [linear.name for linear in plan.linears if linear.kernel and linear.kernel[0] > 1]
+    if wide and not preset.enable_conv:
+        raise LokrWeightingError(
+            f"the template's enable_conv leaves out {len(wide)} convolutions of the plan "
+            f"({wide[0]}, ...); remove it"
+        )
+    grouped = [linear.name for linear in plan.linears if linear.groups > 1]
+    if grouped and _is_true(template.written().get("bypass_mode", False)):
+        raise LokrWeightingError(
+            "the template's bypass_mode runs a grouped convolution as if it had no groups, and the "
+            f"plan has {len(grouped)} ({grouped[0]}, ...); remove it"
+        )

@@ -12,6 +12,8 @@ from lokr_weighting.targets.lycoris.config import Preset
 
 SECONDS = 10.0
 """What all patterns may take on all of a model's names; ordinary ones take hundredths."""
+MOST_PATTERNS = 20_000
+"""A pattern for every module of the largest known models takes a tenth of that."""
 REPEATING = re.compile(r"[*+?{|]")
 """Without one of these a regular expression ends at once."""
 TRY = """
@@ -35,11 +37,16 @@ def check_patterns(preset: Preset, names: Iterable[str]) -> None:
         names: the model's names.
 
     Raises:
-        LokrWeightingError: names the key and the pattern.
+        LokrWeightingError: names the key and the pattern; or there are too many.
     """
+    keys = _keys(preset)
+    if len(keys) > MOST_PATTERNS:
+        raise LokrWeightingError(
+            f"apply_preset: has {len(keys):,} patterns; at most {MOST_PATTERNS:,} are tried on a "
+            "model's names"
+        )
     if preset.use_fnmatch:
         return
-    keys = _keys(preset)
     for pattern, key in keys.items():
         try:
             re.compile(pattern)

@@ -23,9 +23,10 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from torch import Tensor, nn
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.blocks import shape_of
+from lokr_weighting.models.skeleton import skeleton_of
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.targets.peft.layout import (
-    NAME,
     PEFT_PREFIX,
     TOLD_TO_DIFFUSERS,
     all_of,
@@ -34,6 +35,7 @@ from lokr_weighting.targets.peft.layout import (
     saved_names,
     write_adapter,
 )
+from lokr_weighting.targets.replaced import NAME
 from lokr_weighting.targets.tensors import Tensors, differences_from_plan
 
 
@@ -252,16 +254,15 @@ def _activate(model: PeftModel, names: list[str], **options: Any) -> None:
 
 
 def _check_fits(plan: Plan, model: nn.Module) -> None:
-    sizes = {
-        name: (module.out_features, module.in_features)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-    }
+    sizes = {name: shape_of(module) for name, module in skeleton_of(model).named_modules()}
     for linear in plan.linears:
-        if sizes.get(linear.name) != (linear.out_features, linear.in_features):
+        if sizes.get(linear.name) != linear.shape:
+            what = f"a convolution of shape {list(linear.shape)}"
+            if not linear.kernel:
+                what = f"a Linear({linear.in_features}, {linear.out_features})"
             raise LokrWeightingError(
-                f"the plan is for {plan.model}: {linear.name} is a Linear({linear.in_features}, "
-                f"{linear.out_features}) there and not in this {type(model).__name__}"
+                f"the plan is for {plan.model}: {linear.name} is {what} there and not in this "
+                f"{type(model).__name__}"
             )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 from peft import LoKrConfig
 from peft.tuners.lokr.layer import factorization
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import read_json
+from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
+from lokr_weighting.targets.replaced import NAME, replace_adapters, save_in_order
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
 PEFT_PREFIX = "base_model.model."
@@ -28,7 +30,9 @@ TOLD_TO_DIFFUSERS = (
     "decompose_factor",
     "decompose_both",
 )
-NAME = re.compile(r"lokr_(?P<number>\d+)of(?P<count>\d+)")
+MODULE = re.compile(r"\^?([\w-]|\\?\.|\\-)+\$?")
+"""A module's name as it stands in peft's patterns, escaped or not."""
+MOST = 1e30  # of a rank or alpha
 
 
 def adapter_name(number: int, count: int) -> str:
@@ -44,8 +48,11 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         options: other arguments of peft's LoKrConfig, e.g. module_dropout.
 
     Raises:
-        LokrWeightingError: no factor of peft's makes some split of the plan.
+        LokrWeightingError: no factor of peft's makes some split of the plan, or it has a
+            convolution that peft cannot adapt.
     """
+    for linear in plan.linears:
+        check_kernel(linear.name, len(linear.kernel))
     factors = stock_factors({linear.split for linear in plan.linears})
     groups: dict[int, list[str]] = {}
     for linear in plan.linears:
@@ -58,6 +65,26 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
         )
         for number, factor in enumerate(sorted(groups), start=1)
     }
+
+
+def check_kernel(name: str, sides: int) -> None:
+    """Refuse a convolution of which stock peft makes no LoKr, or another than LyCORIS.
+
+    Args:
+        name: the convolution's name.
+        sides: how many sides its kernel has; 0 for a Linear.
+
+    Raises:
+        LokrWeightingError: it is a Conv1d, whose Kronecker product peft takes over the wrong axes,
+            or a Conv3d, for which it has no layer.
+    """
+    if sides not in (0, 2):
+        why = "takes the Kronecker product of its channels over the wrong axes"
+        if sides != 1:
+            why = "has no LoKr for it"
+        raise LokrWeightingError(
+            f"{name}: is a Conv{sides}d, and peft {why}; only LyCORIS (--target lycoris) adapts it"
+        )
 
 
 def stock_factors(splits: Iterable[Split]) -> dict[Split, int]:
@@ -104,7 +131,7 @@ def write_adapter(place: Path, config: LoKrConfig, tensors: Mapping[str, Tensor]
     told = {PEFT_PREFIX + key: getattr(config, key) for key in TOLD_TO_DIFFUSERS}
     told[f"{PEFT_PREFIX}target_modules"] = sorted(config.target_modules or ())
     place.mkdir(parents=True, exist_ok=True)
-    save_file(
+    save_in_order(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         place / SAFETENSORS_WEIGHTS_NAME,
         metadata={"format": "pt", DIFFUSERS_METADATA: json.dumps(told, sort_keys=True)},
@@ -117,15 +144,19 @@ def write_configs(plan: Plan, folder: Path, base_model: str | None = None) -> li
 
     Args:
         plan: the plan.
-        folder: gets one folder for each adapter.
+        folder: gets one folder for each adapter; adapters that are there make way.
         base_model: what the files call the model.
 
     Returns:
         the adapters' names.
     """
     adapters = configs(plan, base_model_name_or_path=base_model)
-    for name, config in adapters.items():
-        config.save_pretrained(str(folder / name))
+
+    def write(place: Path) -> None:
+        for name, config in adapters.items():
+            config.save_pretrained(str(place / name))
+
+    replace_adapters(folder, write)
     return list(adapters)
 
 
@@ -133,15 +164,51 @@ def read_configs(folder: Path) -> dict[str, LoKrConfig]:
     """The configurations that a folder holds, by adapter.
 
     Raises:
-        LokrWeightingError: the folder holds no weighted adapters, or not all of them.
+        LokrWeightingError: the folder holds no weighted adapters, or not all of them, or one's
+            configuration makes no sense; names the file.
     """
     configs_by_name = {}
     for name in saved_names(folder):
-        config = LoKrConfig.from_pretrained(str(folder / name))
+        file = folder / name / CONFIG_NAME
+        read_json(file)
+        try:
+            config = LoKrConfig.from_pretrained(str(folder / name))
+        # peft checks little of what it is given, and fails in any way
+        except Exception as error:
+            raise LokrWeightingError(
+                f"{file}: is none that peft reads: {shortened(str(error) or repr(error), 300)}"
+            ) from None
         if not isinstance(config, LoKrConfig):
-            raise LokrWeightingError(f"{folder / name}: is no LoKr adapter")
+            raise LokrWeightingError(f"{file}: is of no LoKr adapter")
+        _check_numbers(config, file)
         configs_by_name[name] = config
     return configs_by_name
+
+
+def _check_numbers(config: LoKrConfig, file: Path) -> None:
+    """Refuse ranks and alphas that cannot be reckoned with, and patterns that could run for ever.
+
+    Raises:
+        LokrWeightingError: names file and key.
+    """
+    for key, pattern_key in (("r", "rank_pattern"), ("alpha", "alpha_pattern")):
+        patterns = getattr(config, pattern_key) or {}
+        if not isinstance(patterns, dict):
+            raise LokrWeightingError(f"{file}: {pattern_key}: an object is wanted")
+        for where, value in ((key, getattr(config, key)), *patterns.items()):
+            good = isinstance(value, int) or (key == "alpha" and isinstance(value, float))
+            if not good or isinstance(value, bool) or not -MOST < value < MOST:
+                raise LokrWeightingError(
+                    f"{file}: {where} = {shortened(repr(value))}: a number is wanted"
+                )
+            if key == "r" and value < 1:
+                raise LokrWeightingError(f"{file}: {where} = {value}: a rank is at least 1")
+        for pattern in patterns:
+            if not MODULE.fullmatch(pattern):
+                raise LokrWeightingError(
+                    f"{file}: {pattern_key}: {shortened(repr(pattern))}: only the names of modules "
+                    "are read, no other regular expressions"
+                )
 
 
 def saved_names(folder: Path) -> list[str]:

@@ -1,0 +1,59 @@
+"""How a pipeline takes latents, and in which shape its model gives them back, by names of rows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where (batch, channels, height, width) goes.
+
+    Attributes:
+        handed: gives the call's argument `latents`, of the pipeline and latents.
+        predicted: gives the shape that the model's prediction has when the scheduler gets it.
+    """
+
+    handed: Callable[[Any, Tensor], Tensor]
+    predicted: Callable[[Any, Tensor], Tensor]
+
+
+def _same(_pipeline: Any, latents: Tensor) -> Tensor:
+    return latents
+
+
+def _patches(pipeline: Any, latents: Tensor) -> Tensor:
+    return pipeline._pack_latents(latents, *latents.shape)
+
+
+def _flux2_image(pipeline: Any, latents: Tensor) -> Tensor:
+    return pipeline._patchify_latents(latents)
+
+
+def _flux2_tokens(pipeline: Any, latents: Tensor) -> Tensor:
+    return pipeline._pack_latents(_flux2_image(pipeline, latents))
+
+
+def _frame(_pipeline: Any, latents: Tensor) -> Tensor:
+    return latents[:, :, None]
+
+
+def _frame_tokens(pipeline: Any, latents: Tensor) -> Tensor:
+    sides = pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
+    return pipeline._pack_latents(latents[:, :, None], *sides)
+
+
+PACKINGS: Mapping[str, Packing] = {
+    # (batch, channels, height, width)
+    "image": Packing(_same, _same),
+    # (batch, height / 2 * width / 2, 4 * channels)
+    "patches": Packing(_patches, _patches),
+    # patches as channels; the pipeline makes tokens of them
+    "patches of an image": Packing(_flux2_image, _flux2_tokens),
+    # LTX's, (batch, height * width, channels)
+    "tokens of one frame": Packing(_frame_tokens, _frame_tokens),
+    # (batch, channels, 1, height, width)
+    "one frame": Packing(_frame, _frame),
+}

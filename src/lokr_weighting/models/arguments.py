@@ -1,0 +1,38 @@
+"""What a block is called with, by name: some models pass their blocks' arguments by place."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lokr_weighting.errors import LokrWeightingError
+
+
+def argument(
+    name: str,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    block: str,
+) -> Any:
+    """The argument of that name in a call of a block, however it was passed.
+
+    Args:
+        name: the parameter's name, as in a family's row.
+        function: what runs the block: its class's forward, or a function that takes the block
+            first.
+        args: what was passed by place, without the block.
+        kwargs: what was passed by name.
+        block: what to call the block in an error.
+
+    Raises:
+        LokrWeightingError: the call has no such argument; says which there are.
+    """
+    if name in kwargs:
+        return kwargs[name]
+    names = list(inspect.signature(function).parameters)[1:]
+    if name in names and names.index(name) < len(args):
+        return args[names.index(name)]
+    raise LokrWeightingError(
+        f"{block} is called without {name!r}; {function.__name__} has {', '.join(names)}: "
+        "correct its family's row"
+    )

@@ -1,0 +1,26 @@
+"""A small random transformer of every family, and its streams by hand."""
+
+from typing import Any
+
+import diffusers
+import torch
+from torch import nn
+
+from tests.families.alone import ALONE
+from tests.families.joint import JOINT
+from tests.families.kind import Tiny
+
+TINY: dict[str, Tiny] = JOINT | ALONE
+"""A class's name -> its small model."""
+
+
+def model_and_inputs(name: str, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
+    """A class's small random model, and a batch of two for its forward."""
+    torch.manual_seed(seed)
+    own = TINY[name]
+    model = getattr(diffusers, name)(**own.config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # gates and modulations that begin at zero would hide what blocks do
+            parameter.copy_(torch.randn_like(parameter) * 0.15)
+    return model, own.inputs()

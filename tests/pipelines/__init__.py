@@ -1,0 +1,1 @@
+"""Small random diffusers pipelines of further families, one file a pipeline."""

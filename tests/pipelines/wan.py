@@ -1,0 +1,43 @@
+"""Wan: videos, here of one frame; the text is cross-attended."""
+
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+
+from tests.pipelines.parts import CHANNELS, HEADS, MEAN, STD
+from tests.tiny_pipelines import WIDTH, llama_tokenizer, umt5_encoder
+
+
+def wan() -> WanPipeline:
+    """Wan 2.1: three blocks."""
+    tokenizer = llama_tokenizer(max_length=512)
+    return WanPipeline(
+        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
+        text_encoder=umt5_encoder(tokenizer),
+        vae=AutoencoderKLWan(
+            base_dim=4,
+            z_dim=CHANNELS,
+            dim_mult=[1, 1, 1, 1],
+            num_res_blocks=1,
+            latents_mean=MEAN,
+            latents_std=STD,
+        ),
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),  # pyright: ignore[reportArgumentType]
+        transformer=WanTransformer3DModel(
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            num_layers=3,
+            text_dim=WIDTH,
+            freq_dim=16,
+            ffn_dim=64,
+            rope_max_seq_len=32,
+            **HEADS,
+        ),
+    )
+
+
+def wan22_5b() -> WanPipeline:
+    """Wan 2.2's smaller model: each token has a timestep of its own."""
+    pipeline = wan()
+    pipeline.register_to_config(expand_timesteps=True)
+    return pipeline

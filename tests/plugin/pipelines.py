@@ -1,0 +1,211 @@
+"""Small random pipelines of the families that SimpleTuner trains beside the first three."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    AutoencoderKLWan,
+    ChromaPipeline,
+    DDPMScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Lumina2Pipeline,
+    PixArtSigmaPipeline,
+    QwenImagePipeline,
+    WanPipeline,
+    ZImagePipeline,
+)
+from tokenizers import pre_tokenizers
+from transformers import (
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from tests.families.tiny import TINY
+from tests.tiny_pipelines import (
+    CHARACTERS,
+    autoencoder,
+    numbered,
+    redraw,
+    t5_encoder,
+    t5_tokenizer,
+    umt5_encoder,
+)
+
+TEXT_WIDTH = 32  # of the small language models; T5's is tiny_pipelines.WIDTH
+LANGUAGE: dict[str, Any] = {
+    "hidden_size": TEXT_WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+}
+CHAT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+
+
+def build(kind: str, folder: Path, seed: int = 0) -> Path:
+    """Save a random pipeline of this kind to `folder`; the same seed gives the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = BUILDERS[kind]()
+        redraw(pipeline.components["transformer"])
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def small(class_name: str, **changes: Any) -> Any:
+    """The small transformer of the families' tests, with another input."""
+    import diffusers
+
+    return getattr(diffusers, class_name)(**TINY[class_name].config | changes)
+
+
+def flow() -> FlowMatchEulerDiscreteScheduler:
+    """The noise schedule of all but PixArt."""
+    return FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer of Qwen's kind that knows single bytes only."""
+    tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Qwen2Tokenizer(
+        vocab=numbered([*tokens, *special]), merges=[], additional_special_tokens=special[1:]
+    )
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def qwen3(tokenizer: Qwen2Tokenizer) -> Qwen3ForCausalLM:
+    """A small Qwen3."""
+    return Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **LANGUAGE))
+
+
+def qwen_image() -> QwenImagePipeline:
+    """Qwen-Image, whose autoencoder is a video's."""
+    tokenizer = qwen_tokenizer()
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "out_hidden_size": TEXT_WIDTH}
+    language = LANGUAGE | {
+        "vocab_size": len(tokenizer),
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
+    }
+    config = Qwen2_5_VLConfig(
+        text_config=language, vision_config=vision | {"intermediate_size": 32}
+    )
+    return QwenImagePipeline(
+        scheduler=flow(),
+        vae=AutoencoderKLQwenImage(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config),
+        tokenizer=tokenizer,
+        transformer=small("QwenImageTransformer2DModel", in_channels=64, out_channels=16),
+    )
+
+
+def flux2() -> Flux2KleinPipeline:
+    """FLUX.2 Klein; the large FLUX.2 is of the same class."""
+    tokenizer = qwen_tokenizer()
+    settings: dict[str, Any] = {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4}
+    return Flux2KleinPipeline(
+        scheduler=flow(),
+        vae=AutoencoderKLFlux2(layers_per_block=1, **settings),
+        text_encoder=qwen3(tokenizer),
+        tokenizer=tokenizer,
+        transformer=small(
+            "Flux2Transformer2DModel", in_channels=128, joint_attention_dim=3 * TEXT_WIDTH
+        ),
+    )
+
+
+def chroma() -> ChromaPipeline:
+    """Chroma, Flux without CLIP."""
+    tokenizer = t5_tokenizer(max_length=77)
+    text_encoder = t5_encoder(tokenizer)
+    return ChromaPipeline(
+        scheduler=flow(),
+        vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=small(
+            "ChromaTransformer2DModel",
+            in_channels=64,
+            joint_attention_dim=text_encoder.config.d_model,
+        ),
+    )
+
+
+def z_image() -> ZImagePipeline:
+    """Z-Image, whose captions are lists."""
+    tokenizer = qwen_tokenizer()
+    return ZImagePipeline(
+        scheduler=flow(),
+        vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=qwen3(tokenizer),
+        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
+        transformer=small("ZImageTransformer2DModel", in_channels=16),
+    )
+
+
+def wan() -> WanPipeline:
+    """Wan, a model of videos, which trains on pictures too."""
+    tokenizer = t5_tokenizer(max_length=512)
+    text_encoder: Any = umt5_encoder(tokenizer)  # pyright: ignore[reportArgumentType]
+    return WanPipeline(
+        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
+        text_encoder=text_encoder,
+        vae=AutoencoderKLWan(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+        scheduler=flow(),
+        transformer=small(
+            "WanTransformer3DModel",
+            in_channels=16,
+            out_channels=16,
+            text_dim=text_encoder.config.d_model,
+        ),
+    )
+
+
+def lumina2() -> Lumina2Pipeline:
+    """Lumina 2, with a Gemma."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁"]
+    some_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = GemmaTokenizer(vocab=numbered([*special, *some_bytes, *CHARACTERS]), merges=[])
+    return Lumina2Pipeline(
+        transformer=small("Lumina2Transformer2DModel", in_channels=16, axes_lens=(256, 64, 64)),
+        scheduler=flow(),
+        vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=Gemma2Model(Gemma2Config(vocab_size=len(tokenizer), **LANGUAGE)),
+        tokenizer=tokenizer,
+    )
+
+
+def pixart() -> PixArtSigmaPipeline:
+    """PixArt-Sigma, which predicts the noise itself."""
+    tokenizer = t5_tokenizer(max_length=300)
+    text_encoder = t5_encoder(tokenizer)
+    return PixArtSigmaPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoder(latent_channels=4, scaling_factor=0.13025),
+        transformer=small(
+            "PixArtTransformer2DModel",
+            out_channels=8,
+            caption_channels=text_encoder.config.d_model,
+        ),
+        scheduler=DDPMScheduler(),  # pyright: ignore[reportArgumentType]
+    )
+
+
+BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
+    each.__name__: each for each in (qwen_image, flux2, chroma, z_image, wan, lumina2, pixart)
+}
