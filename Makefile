@@ -11,13 +11,14 @@ OLD_PEFT := 0.18.1
 OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
 LOWEST_TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 LOWEST := .lowest/$(LOWEST_TORCH)
-# what calls torch, diffusers, transformers, peft, LyCORIS, Pillow, matplotlib and typer; the oldest
-# LyCORIS has neither IA3 nor T-LoRA
+# What calls torch, diffusers, transformers, peft, LyCORIS, Pillow, matplotlib and typer. Left out is
+# what the oldest peers cannot do: grouped convolutions (such plans are refused), IA3, T-LoRA.
 LOWEST_PYTEST := $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow" \
 	tests/cli tests/data/test_images.py tests/measure tests/models tests/show \
-	tests/studies/test_training.py tests/targets \
-	--deselect tests/targets/lycoris/test_network.py::test_t_lora_takes_seconds_as_the_others_do \
-	--deselect "tests/targets/lycoris/test_readback.py::test_other_algorithms_are_read_back_too[ia3]"
+	tests/studies/test_training.py tests/targets --ignore tests/targets/test_convolutions.py \
+	--deselect "tests/cli/test_generate.py::test_generate_writes_a_configuration_that_verifies_exact[sana]" \
+	--deselect "tests/targets/lycoris/test_readback.py::test_other_algorithms_are_read_back_too[ia3]" \
+	--deselect tests/targets/lycoris/test_network.py::test_t_lora_takes_seconds_as_the_others_do
 
 .PHONY: demo test fast lowest lint clean
 
@@ -69,9 +70,9 @@ $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ peft==$*
 
 # The lowest version of every dependency that pyproject.toml allows, and that has a wheel for this
-# Python (LyCORIS's oldest has none). Torch alone is the one of constraints.txt, which is here
-# already: the lowest takes 3 GB more, and longer to fetch than the tests; try it with
-# `make lowest LOWEST_TORCH=2.7.0` when a bound is changed.
+# Python (LyCORIS's oldest has none). Only torch is not the lowest but that of constraints.txt, which
+# is here already: another is 3 GB to fetch, 5 GB on disk and one to four minutes. After a change of
+# a bound: `make lowest LOWEST_TORCH=2.7.0`.
 .lowest/%/done: pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --python $(@D)/bin/python --resolution lowest-direct \

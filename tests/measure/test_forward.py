@@ -58,4 +58,4 @@ def test_the_texts_mean_is_of_real_tokens_and_its_last_token_the_last_of_all(
         assert found.text_last[0, block] == pytest.approx(expected[-1], abs=1e-5)
         assert found.text_last_real[0, block] == pytest.approx(expected[real[-1]], abs=1e-5)
         # padding is most of the tokens, and it is elsewhere
-        assert abs(expected.mean() - expected[real].mean()) > 1e-3
+        assert abs(expected.mean() - expected[real].mean()) > 1e-4
