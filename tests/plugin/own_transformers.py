@@ -22,6 +22,8 @@ from lokr_weighting.models.table import family_files
 from lokr_weighting.models.trainers import as_in
 from tests.families import tiny
 from tests.families.slow import distances, last_of, mean_of
+from tests.pipelines.parts import drawn
+from tests.pipelines.sdxl import sdxl
 from tests.tiny_models import model_and_inputs
 
 CLASSES = {
@@ -30,9 +32,10 @@ CLASSES = {
     "flux": ("flux", "FluxTransformer2DModel"),
     "auraflow": ("auraflow", "AuraFlowTransformer2DModel"),
 }
+UNET = "FlowMapUNet2DConditionModel"
 
 
-def measured(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, object]:
+def measured(model: nn.Module, inputs: dict[str, Any]) -> dict[str, object]:
     """What the probe and the table say of a model."""
     with Probe(model) as probe, torch.no_grad():
         model(**inputs)
@@ -54,6 +57,22 @@ def compared(kind: str) -> dict[str, object]:
     config: Any = reference.config
     own = own_class.from_config(dict(config))
     own.load_state_dict(reference.state_dict())
+    return {"own": measured(own.eval(), inputs), "diffusers": measured(reference, inputs)}
+
+
+def unet() -> dict[str, object]:
+    """The same of SDXL's UNet."""
+    reference: Any = sdxl().unet.eval()
+    drawn(reference)
+    config: Any = reference.config
+    own = getattr(import_module("simpletuner.helpers.models.unet_flowmap"), UNET)(**config)
+    own.load_state_dict(reference.state_dict())
+    inputs: dict[str, Any] = {
+        "sample": torch.randn(2, 4, 8, 12),
+        "timestep": torch.tensor([300, 800]),
+        "encoder_hidden_states": torch.randn(2, 7, config.cross_attention_dim),
+        "added_cond_kwargs": {"text_embeds": torch.randn(2, 32), "time_ids": torch.ones(2, 6)},
+    }
     return {"own": measured(own.eval(), inputs), "diffusers": measured(reference, inputs)}
 
 
@@ -106,6 +125,7 @@ def held_against_slow(model_family: str, row: Family) -> dict[str, object]:
 
 if __name__ == "__main__":
     found: dict[str, Any] = {kind: compared(kind) for kind in CLASSES}
+    found["unet"] = unet()
     found["others"] = {name: held_against_slow(name, row) for name, row in others()}
     with open(sys.argv[1], "w") as file:  # noqa: PTH123
         json.dump(found, file)

@@ -12,7 +12,6 @@ from diffusers import (
     ChromaPipeline,
     DDPMScheduler,
     DiffusionPipeline,
-    FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Lumina2Pipeline,
     PixArtSigmaPipeline,
@@ -20,39 +19,21 @@ from diffusers import (
     WanPipeline,
     ZImagePipeline,
 )
-from tokenizers import pre_tokenizers
-from transformers import (
-    Gemma2Config,
-    Gemma2Model,
-    GemmaTokenizer,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2Tokenizer,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3ForCausalLM
 
+from lokr_weighting.models.denoiser import denoiser
 from tests.families.tiny import TINY
-from tests.tiny_pipelines import (
-    CHARACTERS,
-    autoencoder,
-    numbered,
-    redraw,
-    t5_encoder,
-    t5_tokenizer,
-    umt5_encoder,
+from tests.pipelines.parts import (
+    LAYERS,
+    TEXT_WIDTH,
+    flow,
+    gemma,
+    gemma_tokenizer,
+    qwen3_config,
+    qwen_tokenizer,
 )
-
-TEXT_WIDTH = 32  # of the small language models; T5's is tiny_pipelines.WIDTH
-LANGUAGE: dict[str, Any] = {
-    "hidden_size": TEXT_WIDTH,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-}
-CHAT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+from tests.pipelines.sdxl import sdxl
+from tests.tiny_pipelines import autoencoder, redraw, t5_encoder, t5_tokenizer, umt5_encoder
 
 
 def build(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -60,7 +41,7 @@ def build(kind: str, folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipeline = BUILDERS[kind]()
-        redraw(pipeline.components["transformer"])
+        redraw(denoiser(pipeline))
     pipeline.save_pretrained(folder)
     return folder
 
@@ -72,32 +53,11 @@ def small(class_name: str, **changes: Any) -> Any:
     return getattr(diffusers, class_name)(**TINY[class_name].config | changes)
 
 
-def flow() -> FlowMatchEulerDiscreteScheduler:
-    """The noise schedule of all but PixArt."""
-    return FlowMatchEulerDiscreteScheduler(shift=3.0)
-
-
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """A tokenizer of Qwen's kind that knows single bytes only."""
-    tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    tokenizer = Qwen2Tokenizer(
-        vocab=numbered([*tokens, *special]), merges=[], additional_special_tokens=special[1:]
-    )
-    tokenizer.chat_template = CHAT
-    return tokenizer
-
-
-def qwen3(tokenizer: Qwen2Tokenizer) -> Qwen3ForCausalLM:
-    """A small Qwen3."""
-    return Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **LANGUAGE))
-
-
 def qwen_image() -> QwenImagePipeline:
     """Qwen-Image, whose autoencoder is a video's."""
     tokenizer = qwen_tokenizer()
     vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "out_hidden_size": TEXT_WIDTH}
-    language = LANGUAGE | {
+    language = LAYERS | {
         "vocab_size": len(tokenizer),
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
     }
@@ -120,7 +80,7 @@ def flux2() -> Flux2KleinPipeline:
     return Flux2KleinPipeline(
         scheduler=flow(),
         vae=AutoencoderKLFlux2(layers_per_block=1, **settings),
-        text_encoder=qwen3(tokenizer),
+        text_encoder=Qwen3ForCausalLM(qwen3_config(layers=3)),
         tokenizer=tokenizer,
         transformer=small(
             "Flux2Transformer2DModel", in_channels=128, joint_attention_dim=3 * TEXT_WIDTH
@@ -151,7 +111,7 @@ def z_image() -> ZImagePipeline:
     return ZImagePipeline(
         scheduler=flow(),
         vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
-        text_encoder=qwen3(tokenizer),
+        text_encoder=Qwen3ForCausalLM(qwen3_config(layers=3)),
         tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
         transformer=small("ZImageTransformer2DModel", in_channels=16),
     )
@@ -177,15 +137,12 @@ def wan() -> WanPipeline:
 
 def lumina2() -> Lumina2Pipeline:
     """Lumina 2, with a Gemma."""
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁"]
-    some_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
-    tokenizer = GemmaTokenizer(vocab=numbered([*special, *some_bytes, *CHARACTERS]), merges=[])
     return Lumina2Pipeline(
         transformer=small("Lumina2Transformer2DModel", in_channels=16, axes_lens=(256, 64, 64)),
         scheduler=flow(),
         vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
-        text_encoder=Gemma2Model(Gemma2Config(vocab_size=len(tokenizer), **LANGUAGE)),
-        tokenizer=tokenizer,
+        text_encoder=gemma(),
+        tokenizer=gemma_tokenizer(),
     )
 
 
@@ -207,5 +164,5 @@ def pixart() -> PixArtSigmaPipeline:
 
 
 BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
-    each.__name__: each for each in (qwen_image, flux2, chroma, z_image, wan, lumina2, pixart)
+    each.__name__: each for each in (qwen_image, flux2, chroma, z_image, wan, lumina2, pixart, sdxl)
 }

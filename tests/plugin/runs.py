@@ -36,6 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "wan": {"model_family": "wan", "model_flavour": "t2v-480p-1.3b-2.1"},
     "lumina2": {"model_family": "lumina2", "model_flavour": "2.0"},
     "pixart": {"model_family": "pixart", "model_flavour": "600M-512"},
+    "sdxl": {"model_family": "sdxl", "model_flavour": "base-1.0"},
 }
 COMMON: dict[str, Any] = {
     "model_type": "lora",

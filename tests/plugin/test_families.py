@@ -56,6 +56,7 @@ def test_every_measured_family_is_held_against_something(compared: dict[str, Any
         "sd3",
         "flux",
         "auraflow",
+        "sdxl",
     }
 
 
@@ -76,6 +77,15 @@ def test_simpletuners_modules_have_the_classes_that_are_said(
     name: str, compared: dict[str, Any]
 ) -> None:
     assert compared["others"][name]["other classes"] == []
+
+
+def test_simpletuners_unet_measures_as_diffusers_does(compared: dict[str, Any]) -> None:
+    own, diffusers = compared["unet"]["own"], compared["unet"]["diffusers"]
+    for key in ("image", "image_last"):
+        assert np.abs(np.array(own[key]) - np.array(diffusers[key])).max() < 1e-6
+        assert np.min(own[key]) > 0.01
+    assert own["has_text"] == [False] * len(own["has_text"])
+    assert own["linears"] == diffusers["linears"]
 
 
 def test_a_registered_family_counts(rooms: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ BLOCKS = {
     "wan": (2, 0),
     "lumina2": (3, 3),
     "pixart": (2, 0),
+    "sdxl": (8, 0),
 }
 
 
@@ -42,6 +43,8 @@ def test_one_flag_measures_and_trains_every_familys_plan(
 ) -> None:
     pipeline = build(kind, tmp_path / "pipeline")
     run = prepare(tmp_path / "run", kind, pipeline, few_images, max_train_steps=1)
+    # of SDXL SimpleTuner would take another's
+    run.configure(pretrained_vae_model_name_or_path=str(pipeline))
     (run.folder / "recipe.json").write_text(json.dumps({"bins": BINS}))
     run.configure(lokr_weighting_samples=2 * BINS, lokr_weighting_recipe="recipe.json")
     train(run)

@@ -111,6 +111,7 @@ class FamilyFile(BaseModel):
         )
         there = replace(
             everywhere,
+            classes=tuple(own.class_names.get(name, name) for name in self.classes),
             lists=lists,
             library="simpletuner",
             functions=own.functions,
