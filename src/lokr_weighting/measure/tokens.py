@@ -1,6 +1,6 @@
 """A stream's tokens in a sequence: where they are, and which of them count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -19,7 +19,8 @@ class Tokens:
         real: which of them count, (batch, tokens) of bool; None: all.
     """
 
-    places: slice | Tensor = slice(None)
+    # before Python 3.12 a slice is not hashable, and dataclasses take it for mutable
+    places: slice | Tensor = field(default_factory=lambda: slice(None))
     real: Tensor | None = None
 
     def of(self, sequence: Tensor) -> Tensor:
