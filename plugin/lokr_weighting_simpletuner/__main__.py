@@ -24,15 +24,13 @@ def main() -> int:
     try:
         return _run(arguments)
     except OutputError as error:
-        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        return NOT_WRITTEN
+        said, code = str(error), NOT_WRITTEN
     except LokrWeightingError as error:
-        print(f"lokr-weighting: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        return USER_MISTAKE
+        said, code = str(error), USER_MISTAKE
     except KeyboardInterrupt:
-        said = "lokr-weighting: interrupted; the same command goes on"
-        print(said, file=sys.stderr, flush=True)  # noqa: T201
-        return INTERRUPTED
+        said, code = "interrupted; the same command goes on", INTERRUPTED
+    print(f"lokr-weighting: {said}", file=sys.stderr, flush=True)  # noqa: T201
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -41,7 +41,6 @@ def findings(
         reference=reference,
         recipe=chosen,
     )
-    from lokr_weighting.records.calibration import Calibration
     from lokr_weighting.records.heatmaps import Heatmaps
     from lokr_weighting.show.console import console
     from lokr_weighting.show.findings import (
@@ -54,17 +53,11 @@ def findings(
 
     found = findings_of(measured, chosen)
     if output is not None:
-        from lokr_weighting.records.average import heatmaps_of
+        from lokr_weighting.plan.averaged import averaged
         from lokr_weighting.show.figures import save_as
         from lokr_weighting.show.findings_figure import findings_figure
 
-        if isinstance(measured, Calibration):
-            averaged = measured.heatmaps(chosen.bins, chosen.tokens)
-        elif isinstance(measured, Heatmaps):
-            averaged = measured
-        else:
-            averaged = heatmaps_of(measured, chosen.bins)
-        save_as(findings_figure(averaged, found), output)
+        save_as(findings_figure(averaged(measured, chosen)[0], found), output)
     if as_json:
         options.print_json([asdict(each) | {"sentence": sentence(each)} for each in found])
         return

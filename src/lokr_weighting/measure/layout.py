@@ -1,6 +1,5 @@
 """How one call of a model lays out its tokens: which are whose, and which of them count."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +36,6 @@ class Layout:
 
 LayoutReader = Callable[[nn.Module, Arguments, Layout], Layout]
 """A model, its call, and what the family's row tells of it -> the call's layout."""
-
-
-def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """What a model's forward is called with, by name, however it was passed."""
-    return inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs).arguments
 
 
 def layout_by_row(family: Family, arguments: Arguments) -> Layout:

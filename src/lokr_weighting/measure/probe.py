@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.compared_tokens import ComparedTokens
 from lokr_weighting.measure.distances import Distances
-from lokr_weighting.measure.layout import Layout, arguments_of, layout_by_row
+from lokr_weighting.measure.layout import Layout, layout_by_row
 from lokr_weighting.measure.layouts import layout_reader
 from lokr_weighting.measure.parts import Entered, Part, image_part, joined_parts, text_part
-from lokr_weighting.models.arguments import argument
+from lokr_weighting.models.arguments import argument, arguments_of
 from lokr_weighting.models.blocks import Block, blocks_of
 from lokr_weighting.models.table import family_of
 

@@ -1,10 +1,13 @@
-"""What a block is called with, by name: some models pass their blocks' arguments by place."""
+"""What a module is called with, by name: some models pass their blocks' arguments by place."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.errors import LokrWeightingError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def argument(
@@ -36,3 +39,10 @@ def argument(
         f"{block} is called without {name!r}; {function.__name__} has {', '.join(names)}: "
         "correct its family's row"
     )
+
+
+def arguments_of(
+    module: "nn.Module", args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Everything that a module's forward is called with, by name, however it was passed."""
+    return inspect.signature(type(module).forward).bind_partial(module, *args, **kwargs).arguments

@@ -11,6 +11,7 @@ from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 from lokr_weighting.plan.added import NOTHING, Added
+from lokr_weighting.plan.averaged import averaged
 from lokr_weighting.plan.choice import Choice, choice_by_distance, choice_of
 from lokr_weighting.plan.factors import linear_factors, wanted_factor
 from lokr_weighting.plan.gradient import factors_by_gain, shares_by_norm
@@ -18,7 +19,6 @@ from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan
 from lokr_weighting.plan.recipe import Recipe, block_factors
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.plan.splits import capped, split_of
-from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.gains import Gains
 from lokr_weighting.records.heatmaps import Heatmaps
@@ -65,7 +65,7 @@ def make_plan(
             or the budget cannot be met.
     """
     recipe = recipe or Recipe()
-    heatmaps, records = _averaged(measured, recipe)
+    heatmaps, records = averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
     names, inside = block_names(skeleton), added.to(block_linears(skeleton))
@@ -172,17 +172,6 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
 def _number(values: np.ndarray | None, block: int) -> float | None:
     """One block's number; None where it is not known or the block has none."""
     return None if values is None or np.isnan(values[block]) else float(values[block])
-
-
-def _averaged(
-    measured: Calibration | Records | Heatmaps, recipe: Recipe
-) -> tuple[Heatmaps, Records | None]:
-    """The heatmaps, and the samples where they are known."""
-    if isinstance(measured, Heatmaps):
-        return measured, None
-    if isinstance(measured, Records):
-        return heatmaps_of(measured, recipe.bins), measured
-    return measured.heatmaps(recipe.bins, recipe.tokens), measured.stacked(recipe.tokens)
 
 
 def _name_of(model: "nn.Module | Skeleton") -> str:

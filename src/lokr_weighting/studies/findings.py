@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from lokr_weighting.plan.averaged import averaged
 from lokr_weighting.plan.recipe import Recipe, critical_blocks
-from lokr_weighting.records.average import heatmaps_of, resampled
+from lokr_weighting.records.average import resampled
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import Records
@@ -117,16 +118,15 @@ def findings_of(
 
 
 def _ground(measured: Calibration | Records | Heatmaps, recipe: Recipe) -> _Measured:
-    if isinstance(measured, Calibration):
-        measured = measured.stacked(recipe.tokens)
-    if isinstance(measured, Heatmaps):
-        middles = (np.arange(measured.bins) + 0.5) / measured.bins
-        return _Measured(measured, _points(middles, measured.image, measured.text), None)
-    times = measured.timesteps
-    image, text = resampled((measured.image, measured.text), times, recipe.bins)
+    heatmaps, records = averaged(measured, recipe)
+    if records is None:
+        middles = (np.arange(heatmaps.bins) + 0.5) / heatmaps.bins
+        return _Measured(heatmaps, _points(middles, heatmaps.image, heatmaps.text), None)
+    times = records.timesteps
+    image, text = resampled((records.image, records.text), times, recipe.bins)
     return _Measured(
-        heatmaps_of(measured, recipe.bins),
-        _points(times, measured.image, measured.text),
+        heatmaps,
+        _points(times, records.image, records.text),
         {"image": image, "text": text},
     )
 

@@ -6,7 +6,6 @@ long as the streams have not mixed only their own tokens change, and later token
 because they equal what an earlier block gave. Tokens that neither changes are registers or padding.
 """
 
-import inspect
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lokr_weighting.measure.angles import angular_distance
+from lokr_weighting.models.arguments import arguments_of
 
 IMAGE_NAMES = ("hidden_states", "x", "sample")
 TEXT_WORDS = ("encoder_hidden", "cap_feats", "text")
@@ -147,12 +147,9 @@ def _trace(model: nn.Module, inputs: Mapping[str, Any]) -> list[_Call]:
                     name: str = name,
                     given: dict[str, dict[str, Tensor]] = given,
                 ) -> None:
-                    bound = inspect.signature(type(module).forward).bind_partial(
-                        module, *args, **kwargs
-                    )
                     given[name] = {
                         key: value.clone()
-                        for key, value in bound.arguments.items()
+                        for key, value in arguments_of(module, args, kwargs).items()
                         if isinstance(value, Tensor)
                         and value.ndim > 2
                         and value.is_floating_point()
