@@ -32,6 +32,8 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from lokr_weighting.models.denoiser import denoiser
+
 KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow")
 
 HEADS = 4
@@ -46,10 +48,20 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 
 def build(kind: str, folder: Path, seed: int = 0) -> Path:
     """Save a random pipeline of this kind to `folder`; the same seed gives the same weights."""
+    return saved(BUILDERS[kind], redraw, folder, seed)
+
+
+def saved(
+    make: Callable[[], DiffusionPipeline],
+    redrawn: Callable[[nn.Module], None],
+    folder: Path,
+    seed: int,
+) -> Path:
+    """Save what `make` makes to `folder`, its model drawn anew; one seed, the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = BUILDERS[kind]()
-        redraw(pipeline.components["transformer"])
+        pipeline = make()
+        redrawn(denoiser(pipeline))
     pipeline.save_pretrained(folder)
     return folder
 

@@ -14,11 +14,11 @@ TINY: dict[str, Tiny] = JOINT | ALONE
 """A class's name -> its small model."""
 
 
-def model_and_inputs(name: str, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
-    """A class's small random model, and a batch of two for its forward."""
+def model_and_inputs(name: str, seed: int = 0, **changes: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A class's small random model, of another configuration in `changes`, and a batch of two."""
     torch.manual_seed(seed)
     own = TINY[name]
-    model = getattr(diffusers, name)(**own.config).eval()
+    model = getattr(diffusers, name)(**own.config | changes).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             # gates and modulations that begin at zero would hide what blocks do

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from diffusers import DiffusionPipeline
 
-from lokr_weighting.models.denoiser import denoiser
 from tests.pipelines import (
     chroma,
     cogview4,
@@ -21,6 +19,7 @@ from tests.pipelines import (
     z_image,
 )
 from tests.pipelines.parts import drawn
+from tests.tiny_pipelines import saved
 
 FURTHER: dict[str, Callable[[], DiffusionPipeline]] = {
     "qwen-image": qwen_image.qwen_image,
@@ -49,9 +48,4 @@ WHOLE = tuple(
 
 def build(kind: str, folder: Path, seed: int = 0) -> Path:
     """Save a random pipeline of this kind; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pipeline = FURTHER[kind]()
-        drawn(denoiser(pipeline))
-    pipeline.save_pretrained(folder)
-    return folder
+    return saved(FURTHER[kind], drawn, folder, seed)

@@ -35,6 +35,15 @@ LAYERS: dict[str, Any] = {
 }
 MEAN = [0.1, -0.2, 0.3, -0.4]
 STD = [1.5, 0.5, 2.0, 0.8]
+VIDEO_VAE: dict[str, Any] = {
+    "base_dim": 4,
+    "z_dim": CHANNELS,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "latents_mean": MEAN,
+    "latents_std": STD,
+}
+"""Of Wan's kind, which Qwen-Image has too."""
 
 
 def flow() -> FlowMatchEulerDiscreteScheduler:

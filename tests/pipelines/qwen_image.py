@@ -10,9 +10,8 @@ from tests.pipelines.parts import (
     CHANNELS,
     HEADS,
     LAYERS,
-    MEAN,
-    STD,
     TEXT_WIDTH,
+    VIDEO_VAE,
     flow,
     qwen_tokenizer,
 )
@@ -31,14 +30,7 @@ def qwen_image() -> QwenImagePipeline:
     text: dict[str, Any] = {**LAYERS, "vocab_size": 300, "rope_scaling": sections}
     return QwenImagePipeline(
         scheduler=flow(),
-        vae=AutoencoderKLQwenImage(
-            base_dim=4,
-            z_dim=CHANNELS,
-            dim_mult=[1, 1, 1, 1],
-            num_res_blocks=1,
-            latents_mean=MEAN,
-            latents_std=STD,
-        ),
+        vae=AutoencoderKLQwenImage(**VIDEO_VAE),
         text_encoder=Qwen2_5_VLForConditionalGeneration(
             Qwen2_5_VLConfig(text_config=text, vision_config=vision)
         ),

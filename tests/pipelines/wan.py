@@ -2,7 +2,7 @@
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 
-from tests.pipelines.parts import CHANNELS, HEADS, MEAN, STD
+from tests.pipelines.parts import CHANNELS, HEADS, VIDEO_VAE
 from tests.tiny_pipelines import WIDTH, llama_tokenizer, umt5_encoder
 
 
@@ -12,14 +12,7 @@ def wan() -> WanPipeline:
     return WanPipeline(
         tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
         text_encoder=umt5_encoder(tokenizer),
-        vae=AutoencoderKLWan(
-            base_dim=4,
-            z_dim=CHANNELS,
-            dim_mult=[1, 1, 1, 1],
-            num_res_blocks=1,
-            latents_mean=MEAN,
-            latents_std=STD,
-        ),
+        vae=AutoencoderKLWan(**VIDEO_VAE),
         scheduler=UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
         ),  # pyright: ignore[reportArgumentType]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers import (
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
@@ -21,7 +20,6 @@ from diffusers import (
 )
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3ForCausalLM
 
-from lokr_weighting.models.denoiser import denoiser
 from tests.families.tiny import TINY
 from tests.pipelines.parts import (
     LAYERS,
@@ -33,17 +31,12 @@ from tests.pipelines.parts import (
     qwen_tokenizer,
 )
 from tests.pipelines.sdxl import sdxl
-from tests.tiny_pipelines import autoencoder, redraw, t5_encoder, t5_tokenizer, umt5_encoder
+from tests.tiny_pipelines import autoencoder, redraw, saved, t5_encoder, t5_tokenizer, umt5_encoder
 
 
 def build(kind: str, folder: Path, seed: int = 0) -> Path:
     """Save a random pipeline of this kind to `folder`; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pipeline = BUILDERS[kind]()
-        redraw(denoiser(pipeline))
-    pipeline.save_pretrained(folder)
-    return folder
+    return saved(BUILDERS[kind], redraw, folder, seed)
 
 
 def small(class_name: str, **changes: Any) -> Any:
