@@ -24,6 +24,7 @@ from lokr_weighting.show.console import as_text
 from lokr_weighting_simpletuner.datasets import datasets_of, datasets_table
 from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured
 from lokr_weighting_simpletuner.log import logger
+from lokr_weighting_simpletuner.lost import read_again
 from lokr_weighting_simpletuner.samples import Samples
 from lokr_weighting_simpletuner.settings import Settings
 from lokr_weighting_simpletuner.state import kept
@@ -50,6 +51,7 @@ def calibrate_run(
     """
     model = trainer.model.get_trained_component()
     main = trainer.accelerator.is_main_process
+    read_again(trainer.config)
     datasets = datasets_of(trainer)
     samples = Samples(trainer, datasets, settings.seed, recipe.bins)
     # the run is as before afterwards

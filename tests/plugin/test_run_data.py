@@ -76,18 +76,30 @@ def test_measured_is_what_the_run_trains_on_and_the_log_says_what_that_is(severa
     assert "start it with the same argument" in several.log
 
 
-def test_what_the_model_is_given_decides_whether_a_calibration_is_reused(
-    several: Trained, tmp_path: Path
-) -> None:
-    run = Trained(tmp_path / "run")
+@pytest.fixture(scope="module")
+def again(several: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same with shorter captions, after SimpleTuner lost the sizes of an image."""
+    run = Trained(tmp_path_factory.mktemp("again") / "run")
     shutil.copytree(several.folder, run.folder)
     run.configure(tokenizer_max_length=40)
     shutil.rmtree(run.folder / "cache" / "text")
-    train(run)
-    assert run.code == 0, run.log
-    assert "tokenizer_max_length was 77" in run.log
-    assert "inputs was" in run.log
-    assert len(run.calibrations) == 2
+    sizes = several.folder.parent / "wide" / "aspect_ratio_bucket_metadata_images.json"
+    known = json.loads(sizes.read_text())
+    known.pop(sorted(known)[0])
+    sizes.write_text(json.dumps(known))
+    return train(run)
+
+
+def test_what_the_model_is_given_decides_whether_a_calibration_is_reused(again: Trained) -> None:
+    assert again.code == 0, again.log
+    assert "tokenizer_max_length was 77" in again.log
+    assert "inputs was" in again.log
+    assert len(again.calibrations) == 2
+
+
+def test_what_simpletuner_lost_of_an_image_is_read_again(again: Trained) -> None:
+    assert "data set 'images': SimpleTuner lost the sizes of 1 images" in again.log
+    assert rows(again.log)["images"] == "24 100.0% 20"
 
 
 def test_kontexts_reference_images_do_not_count(
