@@ -120,8 +120,8 @@ def test_objects_lie_inside_and_where_the_caption_says() -> None:
 
 @pytest.mark.slow  # for its imports
 def test_every_word_is_one_token() -> None:
+    from shapes.pipeline import make_clip_tokenizer, make_t5_tokenizer
     from shapes_images import WORDS
-    from train_shapes import make_clip_tokenizer, make_t5_tokenizer
 
     text = " ".join(WORDS)
     assert len(make_clip_tokenizer()(text).input_ids) == len(WORDS) + 2

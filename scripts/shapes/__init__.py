@@ -1,0 +1,1 @@
+"""How the small pipeline that draws coloured shapes is made."""
