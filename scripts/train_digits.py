@@ -22,40 +22,24 @@ import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
 from diffusers.training_utils import EMAModel
-from digits_images import DIGIT_WORDS, DigitReader, caption, digit_images
+from digits_images import DigitReader, caption, digit_images
+from digits_pipeline import CAPTION_LENGTH, make_pipeline
+from losses import Losses, Progress, cosine_with_warmup, write_losses
 from PIL import Image
-from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from torch.nn import functional
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    T5Config,
-    T5EncoderModel,
-    T5TokenizerFast,
-)
 
-CAPTION_LENGTH = 77
-CLIP_WIDTH = 32
-T5_WIDTH = 64
 CAPTIONS = [caption(digit) for digit in range(10)] + [""]
 EMPTY_CAPTION = 10
-WORDS = ["a", "handwritten", *DIGIT_WORDS]
-LOG_EVERY = 50
 AUTOENCODER_STEPS = 1000
 KL_WEIGHT = 1e-6
 CAPTION_DROPOUT = 0.1
 SAMPLES = 8
 GUIDANCE = 4.0
 SAMPLING_STEPS = 28
-
-Losses = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -77,158 +61,6 @@ PHASES = (
     Phase(steps=4000, batch=128, clip_tokens=16, t5_lengths=(8,)),
     Phase(steps=700, batch=64, clip_tokens=CAPTION_LENGTH, t5_lengths=(32, 77, 256)),
 )
-
-
-def make_clip_tokenizer() -> CLIPTokenizer:
-    """Return a CLIP tokenizer that knows the captions' words and spells out all others."""
-    letters = sorted(ByteLevel.alphabet())
-    merges = []
-    for word in WORDS:
-        start, *rest = [*word[:-1], word[-1] + "</w>"]
-        for piece in rest:
-            if (start, piece) not in merges:
-                merges.append((start, piece))
-            start += piece
-    tokens = letters + [letter + "</w>" for letter in letters] + [a + b for a, b in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CAPTION_LENGTH)
-
-
-def make_t5_tokenizer() -> T5TokenizerFast:
-    """Return a T5 tokenizer that knows the captions' words and spells out all others."""
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-    vocabulary += [("▁" + word, -4.0) for word in WORDS]
-    vocabulary += [(chr(code), -8.0) for code in range(ord("!"), ord("~") + 1)]
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=CAPTION_LENGTH)
-
-
-def make_clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
-    """Return a random CLIP text encoder that tells the captions apart.
-
-    CLIP starts small, which makes all captions look alike to an encoder that is never trained. So
-    the layers start twice as large and the token embeddings are drawn again at a scale of 1.
-    """
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=CLIP_WIDTH,
-        intermediate_size=2 * CLIP_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        projection_dim=CLIP_WIDTH,
-        max_position_embeddings=CAPTION_LENGTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_factor=2.0,
-    )
-    encoder = CLIPTextModelWithProjection(config)
-    torch.nn.init.normal_(encoder.get_input_embeddings().weight)
-    return encoder
-
-
-def make_t5_encoder(tokenizer: T5TokenizerFast) -> T5EncoderModel:
-    """Return a random T5 encoder."""
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=T5_WIDTH,
-        d_kv=16,
-        d_ff=2 * T5_WIDTH,
-        num_layers=2,
-        num_heads=4,
-        feed_forward_proj="gated-gelu",
-        is_encoder_decoder=False,
-        use_cache=False,
-    )
-    return T5EncoderModel(config)
-
-
-def make_autoencoder() -> AutoencoderKL:
-    """Return an untrained autoencoder with SD3's latent channels and spatial factor 8."""
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 32, 32),
-        layers_per_block=1,
-        latent_channels=16,
-        norm_num_groups=8,
-        sample_size=64,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-
-
-def make_transformer() -> SD3Transformer2DModel:
-    """Return an untrained transformer in the manner of SD3.5, every block starting as identity."""
-    transformer = SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=16,
-        out_channels=16,
-        num_layers=12,
-        num_attention_heads=4,
-        attention_head_dim=16,
-        caption_projection_dim=64,
-        joint_attention_dim=T5_WIDTH,
-        pooled_projection_dim=2 * CLIP_WIDTH,
-        pos_embed_max_size=16,
-        qk_norm="rms_norm",
-    )
-    modulations = [transformer.norm_out.linear, transformer.proj_out]
-    for block in transformer.transformer_blocks:
-        modulations += [block.norm1.linear, block.norm1_context.linear]
-    for layer in modulations:
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)
-    return transformer
-
-
-def make_pipeline() -> StableDiffusion3Pipeline:
-    """Put all parts together, nothing trained yet."""
-    clip_tokenizer, t5_tokenizer = make_clip_tokenizer(), make_t5_tokenizer()
-    return StableDiffusion3Pipeline(
-        transformer=make_transformer(),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-        vae=make_autoencoder(),
-        text_encoder=make_clip_encoder(clip_tokenizer).eval(),
-        tokenizer=clip_tokenizer,
-        text_encoder_2=make_clip_encoder(clip_tokenizer).eval(),
-        tokenizer_2=clip_tokenizer,
-        text_encoder_3=make_t5_encoder(t5_tokenizer).eval(),
-        tokenizer_3=t5_tokenizer,
-    )
-
-
-class Progress:
-    """Collects losses, averages and prints them every ``LOG_EVERY`` steps."""
-
-    def __init__(self, name: str) -> None:
-        """Start the clock."""
-        self.name = name
-        self.losses: Losses = []
-        self.pending: list[float] = []
-        self.steps = 0
-        self.start = time.monotonic()
-
-    def add(self, loss: Tensor) -> None:
-        """Count one step."""
-        self.steps += 1
-        self.pending.append(loss.item())
-        if len(self.pending) == LOG_EVERY:
-            mean = sum(self.pending) / LOG_EVERY
-            self.losses.append((self.steps, mean))
-            self.pending.clear()
-            seconds = time.monotonic() - self.start
-            print(f"{self.name} step {self.steps}: loss {mean:.5f}, {seconds:.0f} s", flush=True)
-
-
-def cosine_with_warmup(
-    optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return a schedule of 100 steps of warmup, then half a cosine down to zero."""
-    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=100)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - 100))
-    return torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[100])
 
 
 def train_autoencoder(vae: AutoencoderKL, pixels: Tensor, steps: int) -> Losses:
@@ -343,16 +175,6 @@ def write_sheet(samples: list[Image.Image], path: Path) -> None:
     figure.savefig(path, dpi=64)
     with Image.open(path) as sheet:
         sheet.convert("RGB").quantize(64).save(path, optimize=True)
-
-
-def write_losses(losses: dict[str, Losses], folder: Path) -> None:
-    """Write the losses as numbers and as a curve for each trained part."""
-    (folder / "loss.json").write_text(json.dumps(losses, indent=1) + "\n", encoding="utf-8")
-    figure, axes = plt.subplots(1, len(losses), figsize=(9, 3.5), layout="constrained")
-    for axis, (name, curve) in zip(axes, losses.items(), strict=True):
-        axis.plot(*zip(*curve, strict=True))
-        axis.set(title=name, xlabel="training step", ylabel="loss", yscale="log")
-    figure.savefig(folder / "loss.svg")
 
 
 def main() -> None:

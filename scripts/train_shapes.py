@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusion3Pipeline
+from losses import Losses, write_losses
 from shapes.autoencoder import encode_pictures, fit_scale, rebuild, train_autoencoder
 from shapes.fitting import Recipe
 from shapes.pictures import draw_pictures, write_rebuilt, write_sheet
@@ -34,7 +35,6 @@ from shapes.pipeline import make_pipeline, save_pipeline
 from shapes.reader import agreement, train_reader
 from shapes.transformer import SAMPLES, draw_samples, mean_loss, train_transformer
 from shapes_images import TASKS, caption
-from train_digits import Losses, write_losses
 
 BASE_PICTURES = 30_000
 MIXED_PICTURES = 12_000

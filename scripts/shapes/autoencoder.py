@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from losses import Losses
 from torch import Tensor
 from torch.nn import functional
-from train_digits import Losses, encode_images
+from train_digits import encode_images
 
 from shapes.fitting import Recipe, fit, save_whole
 from shapes.pictures import Pictures

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from losses import Progress, cosine_with_warmup
 from torch import Tensor, nn
-from train_digits import Progress, cosine_with_warmup
 
 CHECKPOINT_EVERY = 200
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from losses import Losses
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from shapes_images import ATTRIBUTES, IMAGE_SIZE, Scene
 from torch import Tensor, nn
 from torch.nn import functional
-from train_digits import Losses
 
 from shapes.fitting import Recipe, fit
 from shapes.pictures import Pictures

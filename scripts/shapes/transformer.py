@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusion3Pipeline
+from losses import Progress
 from PIL import Image
 from shapes_images import Scene, caption, random_scene
 from torch import Tensor
 from torch.nn import functional
-from train_digits import Progress
 
 from shapes.fitting import Recipe, fit
 from shapes.pipeline import CAPTION_LENGTH
