@@ -252,7 +252,10 @@ COMMANDS = (
                 (f"run/{PLUGIN}", "run/images/", "run/config/", "run/output/pytorch_lora_weights")
             )
         ),
-        may_trace=lambda _, outcome: outcome.code in (0, 1),
+        # SimpleTuner's log lies in the room: what is not written there is traced by `logging`
+        may_trace=lambda _, outcome: (
+            outcome.code in (0, 1) or "--- Logging error ---" in outcome.text
+        ),
         warm=_warm_simpletuner,
         cached="run",
     ),
