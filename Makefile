@@ -20,7 +20,7 @@ LOWEST_PYTEST := $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow
 	--deselect "tests/targets/lycoris/test_readback.py::test_other_algorithms_are_read_back_too[ia3]" \
 	--deselect tests/targets/lycoris/test_network.py::test_t_lora_takes_seconds_as_the_others_do
 
-.PHONY: demo test fast lowest lint clean
+.PHONY: demo test fast lowest lint docs dist clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python scripts/digits_images.py demo/digits --count 200
@@ -44,8 +44,15 @@ lint: $(VENV)/dev.done
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/pyright
 
+docs: $(VENV)/dev.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: $(VENV)/dev.done
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+
 clean:
-	rm -rf $(VENV) .lycoris .peft .lowest demo
+	rm -rf $(VENV) .lycoris .peft .lowest demo build dist
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -49,10 +49,10 @@ def picture() -> Figure:
         color=BLUE,
     )
     for index in plan.critical:
-        bars[index].set(color=ORANGE, hatch="//", edgecolor="white")
+        bars[index].set(color=ORANGE)
     ax.set(
         title=f"the plan for {plan.parameters / 1e6:.0f} M parameters "
-        "(hatched: critical by the recipe's rule)",
+        "(orange: critical by the recipe's rule)",
         xlabel="block",
         ylabel="parameters (M)",
         yscale="log",
