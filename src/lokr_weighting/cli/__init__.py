@@ -68,7 +68,7 @@ app = typer.Typer(
     help="Measure where a diffusion transformer works on your images, and give a LoKr adapter "
     "its parameters there.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
