@@ -5,7 +5,7 @@ import pytest
 from lokr_weighting import make_plan
 from lokr_weighting.models.blocks import block_linears
 from lokr_weighting.models.known import load_skeleton
-from lokr_weighting.plan.sizes import sizes_by_shape, uniform_sizes
+from lokr_weighting.plan.sizes import SplitCost, sizes_by_shape, uniform_sizes
 from lokr_weighting.plan.splits import capped, largest_factor
 from tests.conftest import random_heatmaps
 
@@ -27,7 +27,7 @@ def test_a_uniform_row_is_what_a_plan_of_that_factor_costs(model: str) -> None:
     """A plan whose blocks all contribute the same has that factor everywhere."""
     skeleton = load_skeleton(model)
     linears = block_linears(skeleton)
-    costs = {
+    costs: dict[tuple[int, ...], tuple[SplitCost, ...]] = {
         (shape.out_features, shape.in_features, *shape.kernel): shape.splits
         for shape in sizes_by_shape(linears)
     }
