@@ -94,5 +94,5 @@ def test_a_shell_completes_commands_and_options() -> None:
         )
         return done.stdout.split()
 
-    assert completed("lokr-weighting s", 1) == ["similarity", "sizes"]
+    assert {"similarity", "sizes"} <= {*completed("lokr-weighting s", 1)}
     assert "--budget" in completed("lokr-weighting plan --b", 2)
