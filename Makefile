@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # a file's tests stay together, for what they share; in their order, as the longest file is the first
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# uv compiles what a call installs and leaves alone what is there, so every call compiles: where
+# PYTHONDONTWRITEBYTECODE is set, Python never does, and each import of torch takes half as long again
+INSTALL := $(BIN)/uv pip install --compile-bytecode
 OLD_LYCORIS := 3.2.0 3.4.0
 OLD_PEFT := 0.18.1
 OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
@@ -20,7 +23,7 @@ LOWEST_PYTEST := $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow
 	--deselect "tests/targets/lycoris/test_readback.py::test_other_algorithms_are_read_back_too[ia3]" \
 	--deselect tests/targets/lycoris/test_network.py::test_t_lora_takes_seconds_as_the_others_do
 
-.PHONY: demo test fast lowest lint clean
+.PHONY: demo test fast lowest lint docs dist clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python scripts/digits_images.py demo/digits --count 200
@@ -44,8 +47,15 @@ lint: $(VENV)/dev.done
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/pyright
 
+docs: $(VENV)/dev.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: $(VENV)/dev.done
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+
 clean:
-	rm -rf $(VENV) .lycoris .peft .lowest demo
+	rm -rf $(VENV) .lycoris .peft .lowest demo build dist
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,20 +64,19 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet uv
 
 $(VENV)/demo.done: pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[demo]'
+	$(INSTALL) --python $(BIN)/python --constraints constraints.txt --editable '.[demo]'
 	@touch $@
 
 $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python \
-		--constraints constraints.txt --editable '.[dev]'
+	$(INSTALL) --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
 	@touch $@
 
 # Other versions of the peers, each in a folder of its own, for the tests that ask them all.
 .lycoris/%: | $(BIN)/uv
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ lycoris-lora==$*
+	$(INSTALL) --python $(BIN)/python --no-deps --target $@ lycoris-lora==$*
 
 .peft/%: | $(BIN)/uv
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps --target $@ peft==$*
+	$(INSTALL) --python $(BIN)/python --no-deps --target $@ peft==$*
 
 # The lowest version of every dependency that pyproject.toml allows, and that has a wheel for this
 # Python (LyCORIS's oldest has none). Only torch is not the lowest but that of constraints.txt, which
@@ -75,6 +84,6 @@ $(VENV)/dev.done: pyproject.toml constraints.txt | $(BIN)/uv
 # a bound: `make lowest LOWEST_TORCH=2.7.0`.
 .lowest/%/done: pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(BIN)/uv pip install --python $(@D)/bin/python --resolution lowest-direct \
+	$(INSTALL) --python $(@D)/bin/python --resolution lowest-direct \
 		--only-binary :all: --no-binary lycoris-lora --editable '.[test]' torch==$*
 	@touch $@

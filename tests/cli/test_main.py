@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,3 +78,21 @@ def test_a_mistake_is_one_clear_line_exit_code_2_and_nothing_written(
 
 def test_version_is_printed(cli: Cli) -> None:
     assert cli("--version").out.strip() == "0.2.0"
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str, number: int) -> list[str]:
+        asked = {"_LOKR_WEIGHTING_COMPLETE": "complete_bash", "COMP_WORDS": words}
+        script = (
+            "import sys; sys.argv = ['lokr-weighting']; from lokr_weighting.__main__ import main"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", f"{script}; main()"],
+            env=os.environ | asked | {"COMP_CWORD": str(number)},
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.split()
+
+    assert {"similarity", "sizes"} <= {*completed("lokr-weighting s", 1)}
+    assert "--budget" in completed("lokr-weighting plan --b", 2)

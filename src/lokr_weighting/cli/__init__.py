@@ -30,6 +30,7 @@ from lokr_weighting.cli.inspect import inspect
 from lokr_weighting.cli.plan import plan
 from lokr_weighting.cli.report import report
 from lokr_weighting.cli.similarity import similarity
+from lokr_weighting.cli.sizes import sizes
 from lokr_weighting.cli.verify import verify
 from lokr_weighting.errors import LokrWeightingError, OutputError
 from lokr_weighting.stopping import in_one_line
@@ -49,6 +50,7 @@ COMMANDS = (
     ablate,
     compare,
     families,
+    sizes,
 )
 OBJECTS_BEFORE_COLLECTING = 50_000
 MISTAKES = (
@@ -66,7 +68,7 @@ app = typer.Typer(
     help="Measure where a diffusion transformer works on your images, and give a LoKr adapter "
     "its parameters there.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
