@@ -256,6 +256,7 @@ def foreign(key: str, model: str) -> str:
 
 
 def finite_number(alpha: Tensor, where: str) -> float:
+    """An alpha's number, refused where it is none."""
     if alpha.numel() != 1:
         raise LokrWeightingError(f"{where} has {alpha.numel()} numbers; one is wanted")
     real = alpha.is_floating_point() or (alpha.dtype.is_signed and not alpha.is_complex())

@@ -22,8 +22,9 @@ class Part:
 
     Attributes:
         name: which.
-        rank: its effective rank: the exponential of the entropy of its singular values over their
-            sum (Roy and Vetterli, "The effective rank", 2007), from 1 to `most`; 0 of a zero matrix.
+        rank: its effective rank, from 1 to `most` (Roy and Vetterli, "The effective rank", 2007):
+            the exponential of the entropy of its singular values over their sum; 0 of a zero
+            matrix.
         most: the largest that it can have: its smaller side, or the rank it is factored with.
         norm: its Frobenius norm.
     """

@@ -14,7 +14,7 @@ from lokr_weighting.targets.adapter.change import Algorithm
 from lokr_weighting.targets.peft.layout import DIFFUSERS_METADATA, MODULE, MOST
 from lokr_weighting.targets.trained import PREFIXES, value_of_pattern
 
-Rank = Annotated[int, Field(ge=1, lt=MOST, strict=True)]
+Rank = Annotated[int, Field(ge=1, le=1 << 40, strict=True)]
 Alpha = Annotated[float, Field(gt=-MOST, lt=MOST, allow_inf_nan=False, strict=True)]
 ALGORITHMS: Mapping[str, Algorithm] = {"LOKR": "LoKr", "LORA": "LoRA"}
 """peft's names -> ours."""
@@ -95,7 +95,5 @@ def configuration_in_header(metadata: Mapping[str, str], file: Path) -> Configur
     prefix = next((each for each in PREFIXES if f"{each}r" in data), None)
     if prefix is None:
         return None
-    own = {
-        key.removeprefix(prefix): value for key, value in data.items() if key.startswith(prefix)
-    }
+    own = {key.removeprefix(prefix): value for key, value in data.items() if key.startswith(prefix)}
     return checked(Configuration, own, where)

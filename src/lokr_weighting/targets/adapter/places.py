@@ -56,9 +56,7 @@ class Places:
             if (shape := shape_of(module)) is not None
         }
         places = [Place(name, shape, ((name, shape),)) for name, shape in own.items()]
-        self.by_name: Mapping[str, Place] = {
-            place.name: place for place in (*_fused(own), *places)
-        }
+        self.by_name: Mapping[str, Place] = {place.name: place for place in (*_fused(own), *places)}
         self._names = {name.replace(".", "_"): name for name in self.by_name}
 
     def find(self, module: str) -> Place | None:

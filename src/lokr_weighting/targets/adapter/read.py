@@ -243,13 +243,14 @@ def _check_lora(tensors: dict[str, Tensor], where: str) -> None:
         tensor = tensors[kind]
         if tensor.ndim < 2 or not tensor.numel() or not tensor.is_floating_point():
             raise LokrWeightingError(
-                f"{where}: {names} is {tensor.dtype} of the shape {list(tensor.shape)}; a matrix of "
-                "numbers is wanted"
+                f"{where}: {names} is {tensor.dtype} of the shape {list(tensor.shape)}; a matrix "
+                "of numbers is wanted"
             )
         if not is_finite(tensor):
             raise LokrWeightingError(f"{where}: {names} holds numbers that are not finite (NaN)")
     rank, other = tensors["down"].shape[0], math.prod(tensors["up"].shape[1:])
     if rank != other:
         raise LokrWeightingError(
-            f"{where}: lora_A has rank {rank} and lora_B {other}: broken, or of a grouped convolution"
+            f"{where}: lora_A has rank {rank} and lora_B {other}: it is broken, or of a "
+            "grouped convolution"
         )
