@@ -13,10 +13,9 @@ from lokr_weighting.studies.uses import Use
 
 MOST = 3  # differences from the plan that are listed
 OUTSIDE = "outside the blocks"
-NOISE = (
-    "Neither shows by itself that the capacity was needed: on noise alone more parameters change "
-    "more too (an optimizer moves every number about as far), and a random square matrix has an "
-    "effective rank of 80% of its side, a longer one more."
+LIMITS = (
+    "Neither shows that the capacity was needed. On noise alone more parameters change more too: "
+    "an optimizer moves every number about as far."
 )
 """What a change and a share of the capacity do not say."""
 
@@ -37,9 +36,9 @@ _WORDS = {
         "the change does not go with the parameters beyond chance",
     ),
     "used": _Words(
-        "blocks with more parameters use a larger share of their capacity",
-        "blocks with more parameters use a smaller share of their capacity",
-        "the share that is used does not go with the parameters beyond chance",
+        "blocks with more parameters use a larger share of their capacity, over noise's",
+        "blocks with more parameters use a smaller share of their capacity, over noise's",
+        "the share that is used, over noise's, does not go with the parameters beyond chance",
     ),
 }
 
@@ -65,6 +64,7 @@ def change_columns(study: AdapterStudy) -> list[str]:
         *change,
         *(f"{part} used" for part in _parts(study)),
         "used",
+        "noise",
     ]
 
 
@@ -82,6 +82,7 @@ def change_rows(study: AdapterStudy) -> list[list[str]]:
             *([_percent(each.relative)] if study.weights else []),
             *(_share(each.parts.get(part)) for part in parts),
             _share(each.used if each.adapted else None),
+            _share(each.noise if each.adapted else None),
         ]
         for each in study.blocks
     ]
@@ -116,9 +117,10 @@ def change_remarks(study: AdapterStudy) -> list[str]:
     lines.append(
         "change: Frobenius norm of all that is added to the weights. used: the effective rank of "
         "the change (Roy and Vetterli, 2007) over the most it can have, mean of the Linears by "
-        f"parameters. Did training use the capacity where {given} puts it?"
+        "parameters; noise: the same of random numbers in its place. Did training use the capacity "
+        f"where {given} puts it?"
     )
-    return [*lines, *map(use_sentence, study.uses), NOISE]
+    return [*lines, *map(use_sentence, study.uses), LIMITS]
 
 
 def use_sentence(use: Use) -> str:

@@ -11,11 +11,12 @@ from lokr_weighting.show.figures import BLUE, ORANGE, every_tick
 from lokr_weighting.studies.changes import AdapterStudy, BlockChange
 
 GREEN = "#009E73"  # of Okabe and Ito's palette
-STYLES = {
-    "image": (BLUE, "o", "image stream"),
-    "text": (ORANGE, "s", "text stream"),
-    None: (GREEN, "^", "both streams"),
+STYLES: dict[str | None, tuple[str, str, float, str]] = {
+    "image": (BLUE, "o", -0.14, "image stream"),
+    "text": (ORANGE, "s", 0.14, "text stream"),
+    None: (GREEN, "^", 0.0, "both streams"),
 }
+"""A stream -> its colour, its marker, how far beside the block's number it stands, its name."""
 
 
 def changes_figure(study: AdapterStudy) -> Figure:
@@ -24,7 +25,7 @@ def changes_figure(study: AdapterStudy) -> Figure:
     places = {name: place for place, name in enumerate(names)}
     figure = Figure(figsize=(max(9, 0.22 * len(names)), 8), layout="constrained")
     given, changed, used = figure.subplots(3, 1, sharex=True)
-    for stream, (colour, marker, label) in STYLES.items():
+    for stream, (colour, marker, aside, label) in STYLES.items():
         rows = [
             each
             for each in study.blocks
@@ -32,11 +33,13 @@ def changes_figure(study: AdapterStudy) -> Figure:
         ]
         if not rows:
             continue
-        across = [places[each.block] for each in rows if each.block is not None]
+        across = [places[each.block] + aside for each in rows if each.block is not None]
         style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 5}
         given.plot(across, [_given(each) for each in rows], label=label, **style)
         changed.plot(across, _changes(rows, study.weights is not None), **style)
         used.plot(across, [100 * each.used for each in rows], **style)
+        noise = [100 * each.noise for each in rows]
+        used.plot(across, noise, marker="_", linestyle="none", markersize=9, color="black")
     _logarithmic(given)
     _logarithmic(changed)
     whose = "plan" if study.plan else "adapter"
@@ -44,7 +47,7 @@ def changes_figure(study: AdapterStudy) -> Figure:
     changed.set(
         ylabel="change of the weights (%)" if study.weights else "norm of the change",
     )
-    used.set(ylabel="capacity used (%)", ylim=(-3, 103))
+    used.set(ylabel="capacity used (%)\nblack: by noise", ylim=(-3, 103))
     used.set(xlabel="\n".join(["block", *ranges_of_lists(names)]))
     used.set_xticks(range(0, len(names), every_tick(len(names))))
     given.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
@@ -69,4 +72,4 @@ def _logarithmic(ax: Axes) -> None:
     if values.size and values.min() > 0 and values.max() > 10 * values.min():
         ax.set_yscale("log")
     else:
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.08 * values.max() if values.size and values.max() > 0 else 1)

@@ -3,7 +3,7 @@
 Beside it stands what the plan gave, or else what the adapter has.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lokr_weighting.models.blocks import Stream
@@ -57,6 +57,7 @@ class BlockChange:
         parts: the mean share that is used of w1 and w2, weighted by the Linears' parameters; of a
             LoRA "up @ down".
         used: the mean share of the change's capacity that is used, weighted alike.
+        noise: the same of random numbers in its place.
     """
 
     block: str | None
@@ -70,6 +71,7 @@ class BlockChange:
     weight: float | None
     parts: dict[str, float]
     used: float
+    noise: float
 
     @property
     def relative(self) -> float | None:
@@ -143,6 +145,7 @@ def _block_as_json(each: BlockChange) -> dict[str, Any]:
         "relative_change": each.relative,
         "used_by_part": each.parts,
         "used": each.used if each.adapted else None,
+        "used_by_noise": each.noise if each.adapted else None,
     }
 
 
@@ -162,8 +165,6 @@ def _linear_as_json(each: LinearChange) -> dict[str, Any]:
         "effective_rank": change.rank,
         "most_rank": change.most,
         "used": change.used,
-        "parts": [
-            {"name": part.name, "effective_rank": part.rank, "most": part.most, "used": part.used}
-            for part in change.parts
-        ],
+        "used_by_noise": change.noise,
+        "parts": [asdict(part) | {"used": part.used} for part in change.parts],
     }

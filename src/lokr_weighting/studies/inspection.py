@@ -127,6 +127,7 @@ def _block(
             of_part[part.name] += row.change.parameters
             parts[part.name] = parts.get(part.name, 0) + part.used * row.change.parameters
     used = sum(row.change.used * row.change.parameters for row in rows)
+    noise = sum(row.change.noise * row.change.parameters for row in rows)
     return BlockChange(
         block,
         stream,
@@ -139,6 +140,7 @@ def _block(
         weight,
         {name: share / of_part[name] for name, share in parts.items()},
         used / parameters if parameters else 0.0,
+        noise / parameters if parameters else 0.0,
     )
 
 
@@ -155,7 +157,7 @@ def _uses(blocks: Sequence[BlockChange]) -> list[Use]:
         known = [each for each in relative if each is not None]
         change = known if len(known) == len(members) else [each.norm for each in members]
         measured.append((path, stream, "change", given, change))
-        measured.append((path, stream, "used", given, [each.used for each in members]))
+        measured.append((path, stream, "used", given, [each.used / each.noise for each in members]))
     return uses_of(measured)
 
 

@@ -23,7 +23,8 @@ class Use:
     Attributes:
         path: the list's.
         stream: the stream; None where both run through the blocks.
-        measure: "change": the change over the weights; "used": the share of the capacity.
+        measure: "change": the change over the weights; "used": the share of the capacity, over
+            that which random numbers use.
         blocks: over how many blocks.
         rho: Spearman's rank correlation; None where it has none: the capacity or the measure is
             the same in all blocks, or they are too few.

@@ -1,8 +1,8 @@
 """What an adapter does to one weight: how much it changes it, and how much of its capacity it uses.
 
 The weight itself is never made: the norm of a Kronecker product is the product of its factors'
-norms, its singular values are all products of theirs (Van Loan, "The ubiquitous Kronecker product",
-2000), and a product of two thin matrices has the norm and the singular values of a small one.
+norms, and its singular values are all products of theirs (Van Loan, "The ubiquitous Kronecker
+product", 2000).
 """
 
 import math
@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
+
+from lokr_weighting.targets.adapter.spectrum import noise_share, spread_of
 
 Algorithm = Literal["LoKr", "LoRA"]
 
@@ -26,12 +27,14 @@ class Part:
             the exponential of the entropy of its singular values over their sum; 0 of a zero
             matrix.
         most: the largest that it can have: its smaller side, or the rank it is factored with.
+        noise: the share of the most that random numbers use in its place, in (0, 1].
         norm: its Frobenius norm.
     """
 
     name: str
     rank: float
     most: int
+    noise: float
     norm: float
 
     @property
@@ -73,6 +76,11 @@ class Change:
         """The share of its capacity that the change uses, in [0, 1]; 0 where nothing is changed."""
         return self.rank / self.most
 
+    @property
+    def noise(self) -> float:
+        """The share that random numbers use in its place, in (0, 1]."""
+        return math.prod(part.noise for part in self.parts)
+
 
 def change_of_lokr(tensors: Mapping[str, Tensor], scale: float) -> Change:
     """What a LoKr does.
@@ -98,23 +106,6 @@ def change_of_lora(down: Tensor, up: Tensor, scale: float) -> Change:
     return _change("LoRA", {"down": down, "up": up}, scale, (part,))
 
 
-def effective_rank(values: Tensor) -> float:
-    """The exponential of the entropy of singular values over their sum (Roy and Vetterli, 2007).
-
-    Args:
-        values: not negative.
-
-    Returns:
-        from 1, where one value has all of the sum, to their number, where all are the same; 0 where
-        all are 0.
-    """
-    total = float(values.sum())
-    if not total:
-        return 0.0
-    shares = values.double() / total
-    return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))
-
-
 def _change(
     algorithm: Algorithm, tensors: Mapping[str, Tensor], scale: float, parts: tuple[Part, ...]
 ) -> Change:
@@ -132,28 +123,7 @@ def _factored(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, ...]:
 
 
 def _part(name: str, *factors: Tensor) -> Part:
-    sides = [side for factor in factors for side in factor.shape]
-    factors = tuple(factor.double() for factor in factors)
-    if len(factors) == 2:
-        # orthogonal matrices at either end change neither norm nor singular values
-        left, right = torch.linalg.qr(factors[0]).R, torch.linalg.qr(factors[1].mT).R
-        factors = (left @ right.mT,)
-    (matrix,) = factors
-    largest = float(matrix.abs().max())
-    if not largest:
-        return Part(name, 0.0, min(sides), 0.0)
-    matrix = matrix / largest  # squares of any number are then no infinity
-    rank = effective_rank(_singular_values(matrix))
-    return Part(name, rank, min(sides), largest * float(torch.linalg.vector_norm(matrix)))
-
-
-def _singular_values(matrix: Tensor) -> Tensor:
-    """Of a matrix of float64, from its Gram matrix: three times as fast as from itself.
-
-    What is below a ten-millionth of the largest is lost, and is nothing in an entropy.
-    """
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.mT
-    squares = torch.linalg.eigvalsh(matrix @ matrix.mT)
-    lost = squares[-1] * len(squares) * torch.finfo(squares.dtype).eps
-    return torch.where(squares > lost, squares, 0.0).sqrt()
+    shapes = [tuple(factor.shape) for factor in factors]
+    spread = spread_of(*factors)
+    most = min(side for shape in shapes for side in shape)
+    return Part(name, spread.rank, most, noise_share(*shapes), spread.norm)
