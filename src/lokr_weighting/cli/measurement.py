@@ -96,7 +96,8 @@ def study_of_adapter(
     from lokr_weighting.show.console import console
     from lokr_weighting.studies.inspection import study_adapter
 
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    out = console(stderr=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
         return study_adapter(
             adapter,

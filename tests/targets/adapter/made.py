@@ -69,7 +69,7 @@ def assert_the_same(changes: Mapping[str, Change], merged: Mapping[str, Tensor])
     """Norm and effective rank are those of what merging really adds."""
     assert changes.keys() == merged.keys()
     for name, change in changes.items():
-        matrix = merged[name].flatten(1)
+        matrix = merged[name].detach().flatten(1)
         torch.testing.assert_close(
             torch.tensor(change.norm).double(), matrix.norm(), rtol=1e-5, atol=1e-9
         )

@@ -50,7 +50,9 @@ def test_a_factored_lokr_is_what_its_forward_adds(both: bool, tmp_path: Path) ->
     file = saved(network, tmp_path / "lokr.safetensors")
     names = {name.replace(".", "_"): name for name, _ in model.named_modules()}
     added = {
-        names[each.lora_name.removeprefix("lycoris_")]: each.get_weight(each.shape).detach().double()
+        names[each.lora_name.removeprefix("lycoris_")]: each.get_weight(each.shape)
+        .detach()
+        .double()
         for each in network.loras
     }
     changes = changes_in(file, model)

@@ -32,7 +32,7 @@ def differences_of(plan: Plan, changes: Mapping[Place, Change]) -> list[str]:
             found.append(f"{name} is adapted but not planned")
         elif rank != wanted[name]:
             found.append(f"{name} is planned as a LoRA of rank {wanted[name]} and has {rank}")
-    if loras == made.keys():
+    if loras and loras == made.keys():
         left = wanted.keys() - loras - away
         return sorted([*found, *(f"{name} is planned but not adapted" for name in left)])
     linears = [each for each in plan.linears if each.name not in loras | away]

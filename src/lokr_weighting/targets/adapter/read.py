@@ -40,7 +40,7 @@ TENSORS = {kind: kind for kind in (*sorted(KINDS), "alpha")} | {
 REFUSED = {
     re.compile(r"\.lora_mid\b"): "a LoRA with Tucker decomposition",
     re.compile(r"\.lora_magnitude_vector\b"): "a DoRA",
-    **OTHER_ALGORITHMS,
+    **{called: what for called, what in OTHER_ALGORITHMS.items() if what != "a LoRA"},
 }
 """What another algorithm's tensors are called -> what it is."""
 
