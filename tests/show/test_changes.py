@@ -84,7 +84,7 @@ def test_without_weights_only_the_change_itself_is_given_and_that_is_said() -> N
         ({"left_out": 9}, "9 modules of text encoders are left out."),
         (
             {"linears": (replace(LINEAR, change=replace(CHANGE, norm=0.0)),)},
-            "1 of 1 modules change nothing at all (layers.0.to_q).",
+            "Modules that change nothing at all: 1 of 1 (layers.0.to_q).",
         ),
         ({"linears": (replace(LINEAR, weight=None),)}, "do not have that weight as it is"),
     ],

@@ -99,7 +99,7 @@ def change_remarks(study: AdapterStudy) -> list[str]:
     silent = [each.name for each in study.linears if not each.change.norm]
     if silent:
         lines.append(
-            f"{len(silent)} of {len(study.linears)} modules change nothing at all "
+            f"Modules that change nothing at all: {len(silent)} of {len(study.linears)} "
             f"({', '.join(silent[:MOST])}{', ...' if len(silent) > MOST else ''})."
         )
     if study.weights is None:
@@ -118,7 +118,7 @@ def change_remarks(study: AdapterStudy) -> list[str]:
         "change: Frobenius norm of all that is added to the weights. used: the effective rank of "
         "the change (Roy and Vetterli, 2007) over the most it can have, mean of the Linears by "
         "parameters; noise: the same of random numbers in its place. Did training use the capacity "
-        f"where {given} puts it?"
+        f"where {given} puts it? Beyond chance is what holds for all comparisons together."
     )
     return [*lines, *map(use_sentence, study.uses), LIMITS]
 
