@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from lokr_weighting.models.blocks import Stream
 from lokr_weighting.show.changes import change_columns, change_remarks, change_rows, use_sentence
 from lokr_weighting.show.changes_figure import changes_figure
 from lokr_weighting.show.console import as_text
@@ -15,7 +16,7 @@ LINEAR = LinearChange("layers.0.to_q", "layers.0", "image", CHANGE, 30.0, 160, (
 USE = Use("layers", "text", "change", 12, 0.7, 0.2, 0.9, 0.004, True)
 
 
-def block(name: str | None, stream: str | None, **changes: object) -> BlockChange:
+def block(name: str | None, stream: Stream | None, **changes: object) -> BlockChange:
     parts = {"w1": 0.5, "w2": 0.5}
     made = BlockChange(
         name,

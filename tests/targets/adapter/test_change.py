@@ -152,12 +152,13 @@ def test_diffusers_own_files_have_the_scale_of_their_header(tmp_path: Path) -> N
     drawn(model)
     model.save_lora_adapter(tmp_path / "model")
     config = model.peft_config["default"].to_dict()
+    tensors: dict[str, Any] = get_peft_model_state_dict(model)
     StableDiffusion3Pipeline.save_lora_weights(
         tmp_path / "pipeline",
-        get_peft_model_state_dict(model),
+        tensors,
         transformer_lora_adapter_metadata=config | {"target_modules": ["to_q", "to_k"]},
     )
-    StableDiffusion3Pipeline.save_lora_weights(tmp_path / "none", get_peft_model_state_dict(model))
+    StableDiffusion3Pipeline.save_lora_weights(tmp_path / "none", tensors)
     changes, of_pipeline, without = (
         changes_in(tmp_path / name / "pytorch_lora_weights.safetensors", fresh)
         for name in ("model", "pipeline", "none")
