@@ -146,6 +146,35 @@ def write_lycoris(file: Path) -> None:
     )
 
 
+def write_lora(file: Path) -> None:
+    """As diffusers writes it, with its configuration in the header."""
+    import torch
+    from safetensors.torch import save_file
+
+    name = "transformer.transformer_blocks.0.attn.to_q"
+    tensors = {"lora_A.weight": torch.ones(2, 64), "lora_B.weight": torch.ones(64, 2)}
+    config = {"transformer.r": 2, "transformer.lora_alpha": 4}
+    save_file(
+        {f"{name}.{kind}": tensor for kind, tensor in tensors.items()},
+        file,
+        metadata={"lora_adapter_metadata": json.dumps(config)},
+    )
+
+
+def write_peft_lora(file: Path) -> None:
+    import torch
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    LoraConfig(r=2, lora_alpha=4, target_modules=["to_q"]).save_pretrained(str(file.parent))
+    name = "base_model.model.transformer_blocks.0.attn.to_q"
+    tensors = {"lora_A.weight": torch.ones(2, 64), "lora_B.weight": torch.ones(64, 2)}
+    save_file(
+        {f"{name}.{kind}": tensor for kind, tensor in tensors.items()},
+        file.parent / "adapter_model.safetensors",
+    )
+
+
 @cache
 def model() -> Any:
     return skeleton().to_module()

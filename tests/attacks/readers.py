@@ -1,5 +1,6 @@
 """Every file that a user hands over: what reads it, and what is done with it then."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,19 @@ def _read_lycoris(file: Path) -> Any:
     return read_lycoris(file, good.model())
 
 
+def _read_adapter(file: Path) -> Any:
+    from lokr_weighting.studies.inspection import study_adapter
+
+    return study_adapter(file, good.skeleton(), "digits")
+
+
+def _use_study(study: Any) -> None:
+    from lokr_weighting.show.changes import changes_table
+
+    changes_table(study)
+    json.dumps(study.as_json(), allow_nan=False)
+
+
 def _use_factors(modules: Any) -> None:
     from lokr_weighting.targets.peft.layout import stock_factors
 
@@ -231,6 +245,20 @@ READERS = (
     Reader("lycoris.safetensors", good.write_lycoris, _read_lycoris, _use_factors),
     Reader("peft/lokr_1of1/adapter_config.json", good.write_peft, _read_peft, _use_factors),
     Reader("peft/lokr_1of1/adapter_model.safetensors", good.write_peft, _read_peft, _use_factors),
+    Reader("adapter/lokr.safetensors", good.write_lycoris, _read_adapter, _use_study),
+    Reader("adapter/lora.safetensors", good.write_lora, _read_adapter, _use_study),
+    Reader(
+        "lora/adapter_config.json",
+        good.write_peft_lora,
+        lambda file: _read_adapter(file.parent),
+        _use_study,
+    ),
+    Reader(
+        "lora/adapter_model.safetensors",
+        good.write_peft_lora,
+        lambda file: _read_adapter(file.parent),
+        _use_study,
+    ),
     Reader("pytorch_lora_weights.safetensors", good.write_lycoris, _read_checkpoint),
     Reader(
         "quantization.json",

@@ -1,4 +1,4 @@
-"""Adapters given to convert: headers that lie, patterns that never end, adapters without number."""
+"""Adapters to convert and inspect: headers that lie, endless patterns, adapters without number."""
 
 import json
 import struct
@@ -30,29 +30,37 @@ def tensor(dtype: str, shape: list[int], offsets: list[int]) -> bytes:
     return json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}).encode()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff" * 8,
-        struct.pack("<Q", 1 << 62) + b"{}",
-        with_header(b"[]"),
-        with_header(b"{" * 3000),
-        with_header(DEEP.encode()),
-        with_header(b"\xff\xff"),
-        with_header(tensor("F32", [10**9, 10**9], [0, 4]), b"0000"),
-        with_header(tensor("F32", [1], [0, 10**15]), b"0000"),
-        with_header(tensor("F32", [1], [8, 4]), b"0000"),
-        with_header(tensor("F33", [1], [0, 4]), b"0000"),
-        with_header(tensor("F32", [-1], [0, 4]), b"0000"),
-        with_header(b'{"a":{"dtype":"F32","shape":[' + DIGITS.encode() + b"]}}"),
-    ],
-)
+LIES = [
+    b"",
+    b"\xff" * 8,
+    struct.pack("<Q", 1 << 62) + b"{}",
+    with_header(b"[]"),
+    with_header(b"{" * 3000),
+    with_header(DEEP.encode()),
+    with_header(b"\xff\xff"),
+    with_header(tensor("F32", [10**9, 10**9], [0, 4]), b"0000"),
+    with_header(tensor("F32", [1], [0, 10**15]), b"0000"),
+    with_header(tensor("F32", [1], [8, 4]), b"0000"),
+    with_header(tensor("F33", [1], [0, 4]), b"0000"),
+    with_header(tensor("F32", [-1], [0, 4]), b"0000"),
+    with_header(b'{"a":{"dtype":"F32","shape":[' + DIGITS.encode() + b"]}}"),
+]
+
+
+@pytest.mark.parametrize("data", LIES)
 def test_a_header_that_lies_is_refused_and_nothing_is_written(
     cli: Cli, tmp_path: Path, data: bytes
 ) -> None:
     (tmp_path / "a.safetensors").write_bytes(data)
     run = cli("convert", "a.safetensors", "--model", "digits", "--output", "out")
+    refused_in_one_line(run, "a.safetensors: ")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("data", LIES)
+def test_inspect_refuses_a_header_that_lies(cli: Cli, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(data)
+    run = cli("inspect", "a.safetensors", "--model", "digits", "--output", "did.png")
     refused_in_one_line(run, "a.safetensors: ")
     assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
 

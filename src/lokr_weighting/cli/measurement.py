@@ -1,4 +1,4 @@
-"""The measurement that a command starts from, whichever way it is given."""
+"""What a command starts from, whichever way it is given: a measurement, an ablation, an adapter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lokr_weighting.models.skeleton import Skeleton
+    from lokr_weighting.plan.plan import Plan
     from lokr_weighting.plan.recipe import Recipe
     from lokr_weighting.records.calibration import Calibration
     from lokr_weighting.records.heatmaps import Heatmaps
     from lokr_weighting.records.record import Records
+    from lokr_weighting.studies.changes import AdapterStudy
 
 
 def read_measurement(
@@ -78,3 +80,30 @@ def model_of_measured(measured: "Calibration | Records | Heatmaps") -> str | Non
     from lokr_weighting.records.record import Records
 
     return None if isinstance(measured, Records) else measured.model
+
+
+def study_of_adapter(
+    adapter: Path, skeleton: "Skeleton", model: str, plan: "Plan | None"
+) -> "AdapterStudy":
+    """What a trained adapter did, with a progress bar: large weights take their time.
+
+    Raises:
+        LokrWeightingError: it cannot be read, or is of another model.
+    """
+    from rich.progress import Progress
+
+    from lokr_weighting.models.weights import weights_folder
+    from lokr_weighting.show.console import console
+    from lokr_weighting.studies.inspection import study_adapter
+
+    out = console(stderr=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+        return study_adapter(
+            adapter,
+            skeleton,
+            model,
+            weights=weights_folder(model),
+            plan=plan,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )

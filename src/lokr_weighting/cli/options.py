@@ -37,8 +37,9 @@ Reference = Annotated[
 RecordsFile = Annotated[Path, typer.Argument(help="A records file: .jsonl, .gz, .bz2.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ConfigFile = Annotated[Path, typer.Argument(help="A LyCORIS configuration file.")]
+Trainers = Literal["simpletuner", "diffusers"]
 TrainerName = Annotated[
-    Literal["simpletuner", "diffusers"],
+    Trainers,
     typer.Option(
         help="Whose classes count where the configuration names classes, and whose keys: "
         "SimpleTuner has transformers of its own."

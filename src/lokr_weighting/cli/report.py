@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.measurement import damage_shares, model_of_measured
+from lokr_weighting.cli.measurement import damage_shares, model_of_measured, study_of_adapter
 from lokr_weighting.cli.outputs import Output, check_file, check_folder, check_outputs, page
 from lokr_weighting.errors import LokrWeightingError
 
@@ -25,6 +25,12 @@ def report(
     settings: options.RecipeSettings = None,
     ablation: Annotated[
         Path | None, typer.Option(help="An ablation.json, to set damage beside distance.")
+    ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            help="A trained adapter, as for inspect: what it did, beside --plan if given."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
         "report.html"
@@ -46,7 +52,7 @@ def report(
     check_folder(figures)
     check_outputs(
         [Output(output, page(output)), Output(figures, page(output))],
-        [calibration, plan, ablation],
+        [calibration, plan, ablation, adapter],
         force,
     )
     from lokr_weighting.measure.stop import judgements
@@ -63,6 +69,13 @@ def report(
     name = model or reference or model_of_measured(measured)
     given = read_plan(plan) if plan else None
     skeleton = find_skeleton(name)
+    did = None
+    if adapter is not None:
+        if skeleton is None or name is None:
+            raise LokrWeightingError(
+                f"{adapter}: the model {name or ''} that it changes is not found; give --model"
+            )
+        did = study_of_adapter(adapter, skeleton, name, given)
     judged = []
     if skeleton is not None and isinstance(measured, Calibration):
         like = (given.recipe, given.budget) if given else (chosen, budget)
@@ -90,5 +103,6 @@ def report(
         model=None if skeleton is None else skeleton.to_module(),
         judged=judged,
         ablation=read_ablation(ablation) if ablation else None,
+        adapter=did,
     )
     typer.echo(f"Wrote {output} and {len(files) - 1} figures in {files[1].parent}")

@@ -29,6 +29,7 @@ PREFIXES = (
     "model.diffusion_model.",
     "diffusion_model.",
     "transformer.",
+    "unet.",
     "",
 )
 """What trainers write before a module's name."""
@@ -104,9 +105,9 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
     _check_kinds(loaded, file)
     for key, tensor in loaded.items():
         module, _, kind = key.rpartition(".")
-        name = _name_of(module, by_key)
+        name = name_of(module, by_key)
         if name is None:
-            raise LokrWeightingError(f"{file}: {_foreign(key, type(model).__name__)}")
+            raise LokrWeightingError(f"{file}: {foreign(key, type(model).__name__)}")
         if kind in in_file.setdefault(name, {}):
             raise LokrWeightingError(f"{file}: {key}: {name} has this tensor twice")
         in_file[name][kind] = tensor
@@ -118,7 +119,7 @@ def read_lycoris(file: Path, model: nn.Module) -> dict[str, Factors]:
         check_tensors(tensors, where, (2 + len(kernel),))
         factors = Factors(tensors, kernel=kernel)
         if alpha is not None:
-            scale = _number(alpha, f"{where}: alpha")
+            scale = finite_number(alpha, f"{where}: alpha")
             if factors.rank is not None:
                 factors = Factors(tensors, scale / factors.rank, kernel)
         modules[name] = factors
@@ -155,7 +156,7 @@ def read_peft(folder: Path) -> dict[str, Factors]:
             if name in modules:
                 raise LokrWeightingError(f"{file}: {name}: stands in two adapters")
             alpha, rank = (
-                _pattern(patterns, name, default)
+                value_of_pattern(patterns, name, default)
                 for patterns, default in (
                     (config.alpha_pattern, config.alpha),
                     (config.rank_pattern, config.r),
@@ -195,7 +196,7 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str, sides: Sequence[int
             raise LokrWeightingError(f"{where}: {kind} has the shape {list(tensor.shape)}; {what}")
         if not tensor.is_floating_point():
             raise LokrWeightingError(f"{where}: {kind} is {tensor.dtype}, which no weight is")
-        if not _is_finite(tensor):
+        if not is_finite(tensor):
             raise LokrWeightingError(f"{where}: {kind} holds numbers that are not finite (NaN)")
     ranks = {
         kind: tensor.shape[1 if kind.endswith("_a") else 0]
@@ -207,7 +208,7 @@ def check_tensors(tensors: Mapping[str, Tensor], where: str, sides: Sequence[int
         raise LokrWeightingError(f"{where}: ranks do not match: {listed}")
 
 
-def _is_finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
     """Whether all numbers are finite; those of packed types cannot be read and are not."""
     try:
         return bool(tensor.float().isfinite().all())
@@ -215,7 +216,7 @@ def _is_finite(tensor: Tensor) -> bool:
         return False
 
 
-def _name_of(module: str, by_key: Mapping[str, str]) -> str | None:
+def name_of(module: str, by_key: Mapping[str, str]) -> str | None:
     """The Linear that a file's name for a module means."""
     for prefix in PREFIXES:
         if module.startswith(prefix):
@@ -245,7 +246,7 @@ def _check_kinds(keys: Iterable[str], where: Path) -> None:
         )
 
 
-def _foreign(key: str, model: str) -> str:
+def foreign(key: str, model: str) -> str:
     """Why a module is none of the model's."""
     known = ", ".join(prefix for prefix in PREFIXES if prefix)
     return (
@@ -254,11 +255,12 @@ def _foreign(key: str, model: str) -> str:
     )
 
 
-def _number(alpha: Tensor, where: str) -> float:
+def finite_number(alpha: Tensor, where: str) -> float:
+    """An alpha's number, refused where it is none."""
     if alpha.numel() != 1:
         raise LokrWeightingError(f"{where} has {alpha.numel()} numbers; one is wanted")
     real = alpha.is_floating_point() or (alpha.dtype.is_signed and not alpha.is_complex())
-    if not real or not _is_finite(alpha):
+    if not real or not is_finite(alpha):
         raise LokrWeightingError(f"{where} = {alpha.item()}: is no finite number")
     return float(alpha)
 
@@ -284,7 +286,7 @@ def _sides(tensors: Mapping[str, Tensor], which: str) -> tuple[int, int]:
     return tensors[f"lokr_{which}_a"].shape[0], tensors[f"lokr_{which}_b"].shape[1]
 
 
-def _pattern(patterns: dict[str, Any] | None, name: str, default: float) -> float:
+def value_of_pattern(patterns: dict[str, Any] | None, name: str, default: float) -> float:
     """A module's value, as peft finds it."""
     by_pattern = patterns or {}
     return by_pattern.get(get_pattern_key(list(by_pattern), name), default)

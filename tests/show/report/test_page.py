@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.conftest import Run
 from tests.inputs import write_digits
@@ -44,6 +46,36 @@ def test_the_reference_becomes_one_page_without_network(cli: Cli, tmp_path: Path
         with Image.open(tmp_path / "page.figures" / f"{name}.png") as image:
             assert image.width > 800
         assert (tmp_path / "page.figures" / f"{name}.svg").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_report_shows_what_a_trained_adapter_did(cli: Cli, tmp_path: Path) -> None:
+    name = "transformer_blocks.{}.attn.{}"
+    tensors = {
+        f"transformer.{name.format(block, linear)}.{kind}": torch.full(shape, block / 38 + 0.1)
+        for block in range(38)
+        for linear in ("to_q", "add_q_proj")
+        for kind, shape in (("lora_A.weight", (1, 2432)), ("lora_B.weight", (2432, 1)))
+    }
+    save_file(tensors, tmp_path / "a.safetensors")
+    arguments = ("report", "--reference", "sd3.5-large", "-o", "page.html")
+    done = cli(*arguments, "--adapter", "a.safetensors")
+    assert done.code == 0, done.err
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == 6
+    assert "What the trained adapter changed" in page
+    assert "369,664 parameters in 76 modules, LoRA." in page
+    assert "Only the change itself is given: the weights of sd3.5-large are not at hand" in page
+    assert (tmp_path / "page.figures" / "adapter.png").stat().st_size > 1000
+    over = cli(*arguments[:-1], "a.html", "--adapter", "none.safetensors")
+    assert over.code == 2
+    assert "none.safetensors: there is no such file or folder" in over.err
+
+
+def test_an_adapter_of_a_model_that_is_not_found_is_refused(cli: Cli) -> None:
+    done = cli("report", "--reference", "sd3.5-large", "--model", "x", "--adapter", "a.safetensors")
+    assert done.code == 2
+    assert "a.safetensors: the model x that it changes is not found; give --model" in done.err
 
 
 @pytest.mark.parametrize(

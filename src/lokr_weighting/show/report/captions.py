@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.show.changes_figure import changes_figure
 from lokr_weighting.show.figures import (
     combined_figure,
     contributions_figure,
@@ -19,6 +20,7 @@ from lokr_weighting.show.figures import (
 from lokr_weighting.show.findings_figure import findings_figure
 from lokr_weighting.show.study_figures import ablation_figure, damage_figure, similarity_figure
 from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.changes import AdapterStudy
 from lokr_weighting.studies.damage import ranks_of_skipping
 from lokr_weighting.studies.findings import Finding
 from lokr_weighting.studies.similarity import Similarity
@@ -42,6 +44,7 @@ def pictures(
     similarity: Similarity | None = None,
     ablation: Ablation | None = None,
     findings: Sequence[Finding] = (),
+    adapter: AdapterStudy | None = None,
 ) -> list[Picture]:
     """Every figure of a report, in its order."""
     drawn = [
@@ -119,6 +122,17 @@ def pictures(
                 damage_figure(ablation),
             ),
         ]
+    if adapter is not None:
+        whose = "The plan's" if adapter.plan else "The adapter's"
+        did = Picture(
+            "adapter",
+            "What the trained adapter did",
+            f"{whose} parameters in each block; how much it changes the weights, as norms; and the "
+            "effective rank of the change over the most it can have, beside what random numbers "
+            "use of it.",
+            changes_figure(adapter),
+        )
+        drawn.append(did)
     return drawn
 
 

@@ -11,6 +11,7 @@ from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
+from lokr_weighting.show.changes import change_columns, change_remarks, change_rows
 from lokr_weighting.show.figures import save
 from lokr_weighting.show.findings import COLUMNS, finding_rows, findings_remarks, headlines
 from lokr_weighting.show.html import render, svg
@@ -26,6 +27,7 @@ from lokr_weighting.show.report.captions import pictures
 from lokr_weighting.show.report.content import facts, summary
 from lokr_weighting.show.study_tables import GROUP_COLUMNS, group_rows, groups_remarks
 from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.changes import AdapterStudy
 from lokr_weighting.studies.findings import findings_of
 from lokr_weighting.studies.similarity import similarity_of
 
@@ -41,6 +43,7 @@ def write_report(
     model: "nn.Module | None" = None,
     judged: Sequence[Settled] = (),
     ablation: Ablation | None = None,
+    adapter: AdapterStudy | None = None,
     read_back: str | None = None,
 ) -> list[Path]:
     """Write the page and, beside it, every figure as PNG and SVG.
@@ -53,6 +56,7 @@ def write_report(
         judged: how settled the plan was after more and more samples (`judgements`).
         ablation: what it costs to run the blocks otherwise; it is set beside the measurement's
             distances.
+        adapter: what an adapter did that was trained since.
         read_back: what LyCORIS made of the plan, where it was asked already.
 
     Returns:
@@ -81,7 +85,13 @@ def write_report(
         similarity = similarity_of(measured)
     found = findings_of(measured, plan.recipe)
     drawn = pictures(
-        heatmaps, plan, judged=judged, similarity=similarity, ablation=ablation, findings=found
+        heatmaps,
+        plan,
+        judged=judged,
+        similarity=similarity,
+        ablation=ablation,
+        findings=found,
+        adapter=adapter,
     )
     page = render(
         "report/page.html.j2",
@@ -99,6 +109,9 @@ def write_report(
         group_columns=GROUP_COLUMNS,
         group_rows=group_rows(similarity) if similarity else [],
         groups_remarks=groups_remarks(similarity) if similarity else [],
+        change_columns=change_columns(adapter) if adapter else [],
+        change_rows=change_rows(adapter) if adapter else [],
+        change_remarks=change_remarks(adapter) if adapter else [],
         remarks=plan_remarks(plan),
         block_columns=block_columns(plan),
         block_rows=[
