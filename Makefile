@@ -14,6 +14,11 @@ OLD_PEFT := 0.18.1
 OLD := $(OLD_LYCORIS:%=.lycoris/%) $(OLD_PEFT:%=.peft/%)
 LOWEST_TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 LOWEST := .lowest/$(LOWEST_TORCH)
+# the tests of the pages drive it; any Chromium will do
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome google-chrome-stable, \
+	$(shell command -v $(name) 2>/dev/null)) chromium)
+export CHROMIUM
+WEB := tests/plugin/web/node_modules/.package-lock.json
 # What calls torch, diffusers, transformers, peft, LyCORIS, Pillow, matplotlib and typer. Left out is
 # what the oldest peers cannot do: grouped convolutions (such plans are refused), IA3, T-LoRA.
 LOWEST_PYTEST := $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow" \
@@ -23,7 +28,7 @@ LOWEST_PYTEST := $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow
 	--deselect "tests/targets/lycoris/test_readback.py::test_other_algorithms_are_read_back_too[ia3]" \
 	--deselect tests/targets/lycoris/test_network.py::test_t_lora_takes_seconds_as_the_others_do
 
-.PHONY: demo test fast lowest lint docs dist clean
+.PHONY: demo test fast lowest lint docs dist browser clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python scripts/digits_images.py demo/digits --count 200
@@ -31,7 +36,7 @@ demo: $(VENV)/demo.done
 	$(BIN)/lokr-weighting verify demo/peft_config.json --model digits
 	@echo "Written: demo/peft_config.json, demo/peft_config.plan.json, demo/peft_config.calibration/"
 
-test: $(VENV)/dev.done $(OLD) $(LOWEST)/done
+test: $(VENV)/dev.done $(OLD) $(LOWEST)/done browser $(WEB)
 	$(PYTEST)
 	$(LOWEST_PYTEST)
 
@@ -54,8 +59,18 @@ dist: $(VENV)/dev.done
 	rm -rf dist
 	$(BIN)/python -m build --installer uv
 
+# what is here, or Debian's where it may be installed
+browser:
+	@command -v "$(CHROMIUM)" >/dev/null 2>&1 || sh scripts/install_for_pages.sh chromium
+	@command -v npm >/dev/null 2>&1 || sh scripts/install_for_pages.sh npm
+
+# what SimpleTuner's page fetches from the net, which the tests do without
+$(WEB): tests/plugin/web/package.json | browser
+	npm install --prefix tests/plugin/web --no-package-lock --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .lycoris .peft .lowest demo build dist
+	rm -rf $(VENV) .lycoris .peft .lowest demo build dist tests/plugin/web/node_modules
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

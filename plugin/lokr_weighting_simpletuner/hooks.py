@@ -4,12 +4,11 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting_simpletuner.fields import register_fields
 from lokr_weighting_simpletuner.imports import Hook
 from lokr_weighting_simpletuner.run import Run
-from lokr_weighting_simpletuner.settings import register_fields
 from lokr_weighting_simpletuner.versions import (
-    TRIED,
+    attribute,
     check_version,
     named,
     simpletuner_version,
@@ -25,7 +24,7 @@ def hooks_of(run: Run) -> dict[str, Hook]:
     check_version(simpletuner_version())
     hooks: dict[str, Hook] = {
         "simpletuner.simpletuner_sdk.server.services.field_registry.registry": lambda module: (
-            register_fields(_attribute(module, "field_registry"))
+            register_fields(attribute(module, "field_registry"))
         ),
         "simpletuner.helpers.training.trainer": lambda module: _trainer(module, run),
         "simpletuner.helpers.training.save_hooks": lambda module: _save_hooks(module, run),
@@ -35,9 +34,9 @@ def hooks_of(run: Run) -> dict[str, Hook]:
 
 def _trainer(module: ModuleType, run: Run) -> None:
     """Check the settings when they are read; measure and plan before the adapter is created."""
-    trainer = _attribute(module, "Trainer")
-    parse = _attribute(trainer, "parse_arguments")
-    create_adapter = _attribute(trainer, "init_trainable_peft_adapter")
+    trainer = attribute(module, "Trainer")
+    parse = attribute(trainer, "parse_arguments")
+    create_adapter = attribute(trainer, "init_trainable_peft_adapter")
 
     @functools.wraps(parse)
     def parse_arguments(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,25 +56,11 @@ def _trainer(module: ModuleType, run: Run) -> None:
 
 def _save_hooks(module: ModuleType, run: Run) -> None:
     """Write the plan's identity into the metadata of every checkpoint."""
-    manager = _attribute(module, "SaveHookManager")
-    build = _attribute(manager, "_build_modelspec_metadata")
+    manager = attribute(module, "SaveHookManager")
+    build = attribute(manager, "_build_modelspec_metadata")
 
     @functools.wraps(build)
     def _build_modelspec_metadata(self: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
         return build(self, *args, **kwargs) | run.saved_metadata()
 
     manager._build_modelspec_metadata = _build_modelspec_metadata
-
-
-def _attribute(owner: Any, name: str) -> Any:
-    """An attribute of SimpleTuner's.
-
-    Raises:
-        LokrWeightingError: this SimpleTuner has none of that name.
-    """
-    if not hasattr(owner, name):
-        raise LokrWeightingError(
-            f"SimpleTuner {simpletuner_version()} has no {name} in {owner.__name__}; "
-            f"this plugin was tried with {TRIED}"
-        )
-    return getattr(owner, name)

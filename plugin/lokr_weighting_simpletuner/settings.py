@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,7 +97,8 @@ def read_settings(config: Any, arguments: Sequence[str] = ()) -> Settings:
         LokrWeightingError: a value makes no sense, or the recipe file cannot be used.
     """
     values = {key: getattr(config, key, None) for key in map(key_of, Settings.model_fields)}
-    given = {key: value for key, value in values.items() if value is not None}
+    # an empty field of the web page is no answer
+    given = {key: value for key, value in values.items() if value not in (None, "")}
     for argument in arguments:
         key, _, value = argument.removeprefix("--").partition("=")
         if key.startswith(PREFIX):
@@ -113,49 +114,3 @@ def read_settings(config: Any, arguments: Sequence[str] = ()) -> Settings:
     if settings.budget is not None:
         largest_size(settings.budget, [])
     return settings
-
-
-def register_fields(registry: Any) -> None:
-    """Add the settings to SimpleTuner's field registry, from which it builds its parser."""
-    from simpletuner.simpletuner_sdk.server.services.field_registry.types import (
-        ConfigField,
-        FieldType,
-        ImportanceLevel,
-        ParserType,
-    )
-
-    for order, (name, field) in enumerate(Settings.model_fields.items()):
-        choices = _choices(field.annotation)
-        kinds = {bool: FieldType.CHECKBOX, int: FieldType.NUMBER}
-        kind = next((kinds[each] for each in kinds if _is(field.annotation, each)), FieldType.TEXT)
-        registry._add_field(
-            ConfigField(
-                name=key_of(name),
-                arg_name=f"--{key_of(name)}",
-                ui_label=f"LoKr weighting: {name.replace('_', ' ')}",
-                field_type=FieldType.SELECT if choices else kind,
-                tab="model",
-                section="lora_config",
-                default_value=field.default,
-                choices=[{"value": choice, "label": choice} for choice in choices] or None,
-                help_text=field.description or "",
-                tooltip=field.description or "",
-                importance=ImportanceLevel.ADVANCED,
-                parser_type=ParserType.INTEGER if kind is FieldType.NUMBER else None,
-                order=100 + order,
-            )
-        )
-
-
-def _is(annotation: Any, kind: type) -> bool:
-    return annotation is kind or any(_is(each, kind) for each in get_args(annotation))
-
-
-def _choices(annotation: Any) -> list[str]:
-    """The strings that a Literal, alone or with None, allows."""
-    return [
-        choice
-        for each in (annotation, *get_args(annotation))
-        for choice in get_args(each)
-        if isinstance(choice, str)
-    ]

@@ -62,3 +62,17 @@ def named(hook: Callable[[Any], None]) -> Callable[[Any], None]:
             raise unexpected(error, f"the plugin does not fit {module.__name__}") from error
 
     return run
+
+
+def attribute(owner: Any, name: str) -> Any:
+    """An attribute of SimpleTuner's.
+
+    Raises:
+        LokrWeightingError: this SimpleTuner has none of that name.
+    """
+    if not hasattr(owner, name):
+        raise LokrWeightingError(
+            f"SimpleTuner {simpletuner_version()} has no {name} in {owner.__name__}; "
+            f"this plugin was tried with {TRIED}"
+        )
+    return getattr(owner, name)

@@ -109,19 +109,6 @@ def test_the_environment_works_too(tmp_path: Path, pipelines: Pipelines, images:
     assert {linear.block for linear in run.plan.linears} == set(range(7))
 
 
-def test_the_web_pages_way_works_too(tmp_path: Path, pipelines: Pipelines, images: Path) -> None:
-    run = prepare(tmp_path / "run", "auraflow", pipelines("auraflow"), images)
-    run.configure(accelerate_extra_args=FLAG, lokr_weighting_samples=FEW)
-    job = (
-        "import json; from simpletuner.helpers.training.trainer import run_trainer_job; "
-        "run_trainer_job(json.load(open('config/config.json')) | {'__job_id__': 'job'})"
-    )
-    start(run, [sys.executable, "-c", job])
-    assert run.code == 0, run.log
-    assert differences_from_plan(run.plan, made(run)) == []
-    assert {linear.block for linear in run.plan.linears} == set(range(6))
-
-
 def test_the_digits_model_learns_inverted_digits(tmp_path: Path, images: Path) -> None:
     inverted = tmp_path / "inverted"
     shutil.copytree(images, inverted)

@@ -1,6 +1,7 @@
 """A comparison's table, figures and page, on made-up results."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_the_page_needs_no_network_and_says_how_it_was_compared(
     files = write_comparison(tmp_path / "page.html", comparison)
     page = files[0].read_text()
     assert page.count("<svg") == 3
-    assert "<script" not in page
+    assert not re.search(r"<script [^>]*src|<link|src=\"http|url\(http|@import", page)
     assert "the same factor everywhere" in page
     assert "7 images, 40 samples to compare on" in page
     assert all(file.stat().st_size > 1000 for file in files)

@@ -4,6 +4,7 @@ from lokr_weighting import load_reference
 from lokr_weighting.show.findings import (
     COLUMNS,
     finding_rows,
+    findings_at,
     findings_remarks,
     headlines,
     sentence,
@@ -38,6 +39,18 @@ def test_only_blocks_and_streams_that_were_found_are_named() -> None:
     assert sentence(island).startswith("Blocks 0 to 1, 4 to 5, the text stream: 2.0 times")
     idle = Finding("idle", "text", (1,), 0.4)
     assert sentence(idle) == "Block 1, the text stream: 40% of the median block's distance."
+
+
+def test_a_block_is_told_what_was_found_at_it() -> None:
+    found = [
+        Finding("critical", "image", (0,), 0.6),
+        Finding("critical", "text", (0,), 0.7),
+        Finding("island", "text", (0, 1), 2.0, 0.01),
+        Finding("joint", None, (1,), 0.2, 0.01),
+    ]
+    assert findings_at(found, 0) == "critical (image, text), island 0 to 1 (text)"
+    assert findings_at(found, 1) == "island 0 to 1 (text), joint (both)"
+    assert findings_at(found, 2) == ""
 
 
 def test_every_finding_has_a_row_and_every_kind_a_meaning() -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from lokr_weighting.files import check_there, write_text
 from lokr_weighting.show.figures import BLUE, ORANGE, save
-from lokr_weighting.show.html import render, svg
+from lokr_weighting.show.html import drawing, render
 from lokr_weighting.studies.comparison import BINS, Compared, Comparison
 from lokr_weighting.studies.paired import Paired
 from lokr_weighting.studies.rivals import CLOSE, RIVALS
@@ -166,10 +166,7 @@ def write_comparison(path: Path, comparison: Comparison) -> list[Path]:
         columns=COLUMNS,
         rows=comparison_rows(comparison),
         remarks=comparison_remarks(comparison),
-        figures=[
-            {"title": title, "caption": caption, "svg": svg(figure, name)}
-            for name, title, caption, figure in figures
-        ],
+        figures=[drawing(figure, name, title, caption) for name, title, caption, figure in figures],
         facts=_facts(comparison),
     )
     write_text(path, page)

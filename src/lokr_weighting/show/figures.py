@@ -1,7 +1,8 @@
 """Figures of a measurement and a plan; the first three are the SD3.5-Large study's, on any data.
 
 Plain matplotlib figures: `figure.savefig("name.png")` or .svg. All colours can be told apart by
-colour-blind readers, and every axis says what it shows.
+colour-blind readers, and every axis says what it shows. An axes' label, which is not drawn, names
+the numbers that a page shows under the pointer (`cells`).
 """
 
 import io
@@ -87,8 +88,8 @@ def streams_figure(heatmaps: Heatmaps) -> Figure:
     columns = [
         (stream, heatmap[:, has], np.flatnonzero(has).tolist())
         for stream, heatmap, has in (
-            ("image stream", heatmaps.image, heatmaps.has_image),
-            ("text stream", heatmaps.text, heatmaps.has_text),
+            ("image", heatmaps.image, heatmaps.has_image),
+            ("text", heatmaps.text, heatmaps.has_text),
         )
     ]
     columns = [column for column in columns if column[1].size]
@@ -97,7 +98,8 @@ def streams_figure(heatmaps: Heatmaps) -> Figure:
     for column, (stream, heatmap, blocks) in enumerate(columns):
         for row, (name, (values, norm)) in enumerate(scales(heatmap).items()):
             draw_heatmap(figure, axes[row, column], values, norm, blocks)
-            axes[row, column].set_title(f"{stream}, {name}")
+            axes[row, column].set_title(f"{stream} stream, {name}")
+            axes[row, column].set_label(stream)
     return figure
 
 
@@ -109,6 +111,7 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
     for ax, (name, (values, norm)) in zip(axes, combined(heatmaps).items(), strict=True):
         draw_heatmap(figure, ax, values, norm, blocks)
         ax.set_title(f"both streams, {name}")
+        ax.set_label("both")
     return figure
 
 
@@ -127,9 +130,9 @@ def factors_figure(plan: Plan) -> Figure:
     ]
     bars = ax.bar(range(len(factors)), factors, color=BLUE)
     for index in plan.critical:
-        bars[index].set(color=ORANGE, hatch="//")
+        bars[index].set(facecolor=ORANGE, edgecolor="black", hatch="//")
         ax.text(index, factors[index] + 0.2, "critical", rotation=90, ha="center", fontsize=7)
-    ax.set(xlabel="block", ylabel="factor (less is more parameters)")
+    ax.set(xlabel="block", ylabel="factor (less is more parameters)", label="factor")
     _block_ticks(ax, range(len(factors)))
     return figure
 
@@ -148,10 +151,10 @@ def contributions_figure(plan: Plan) -> Figure:
         ecolor="black",
         capsize=2,
     )
-    upper.set(ylabel="contribution ± standard error", ylim=(-0.05, 1.05))
+    upper.set(ylabel="contribution ± standard error", ylim=(-0.05, 1.05), label="contribution")
     shares = [100 * plan.parameters_of(index) / plan.parameters for index in numbers]
     lower.bar(numbers, shares, color=BLUE)
-    lower.set(xlabel="block", ylabel="share of parameters (%)")
+    lower.set(xlabel="block", ylabel="share of parameters (%)", label="share")
     _block_ticks(lower, numbers)
     return figure
 

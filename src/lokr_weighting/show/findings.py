@@ -72,6 +72,15 @@ def blocks_label(blocks: Sequence[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
+def findings_at(findings: Sequence[Finding], block: int) -> str:
+    """What was found at a block, in few words: "critical (image, text), island 19 to 31 (text)"."""
+    streams: dict[str, list[str]] = {}
+    for each in findings:
+        if block in each.blocks:
+            streams.setdefault(_kind(each), []).append(each.stream or "both")
+    return ", ".join(f"{kind} ({', '.join(whose)})" for kind, whose in streams.items())
+
+
 def sentence(finding: Finding) -> str:
     """A finding as a sentence, with how sure it is."""
     many = len(finding.blocks) > 1
@@ -134,6 +143,15 @@ def _size(finding: Finding) -> str:
     said = SIZES[finding.kind](finding.size)
     averaged = finding.kind == "idle" and finding.stream is None
     return f"{said}, over both streams" if averaged else said
+
+
+def _kind(finding: Finding) -> str:
+    """The kind of a finding, an island with its blocks, a gradient with its direction."""
+    if finding.kind == "island":
+        return f"island {blocks_label(finding.blocks)}"
+    if finding.kind == "gradient":
+        return f"{'rises' if finding.size > 0 else 'falls'} towards noise"
+    return finding.kind
 
 
 def _p(finding: Finding) -> str:

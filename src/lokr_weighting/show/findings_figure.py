@@ -34,6 +34,7 @@ def findings_figure(heatmaps: Heatmaps, findings: Sequence[Finding]) -> Figure:
         name, (values, norm) = list(scales(heatmap[:, known]).items())[-1]
         draw_heatmap(figure, ax, values, norm, known.tolist())
         ax.set_title(f"{stream} stream, {name}")
+        ax.set_label(stream)
         own = [each for each in findings if each.stream in (stream, None)]
         _mark(ax, own, {int(block): place for place, block in enumerate(known)}, len(heatmap))
     return figure

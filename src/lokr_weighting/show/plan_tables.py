@@ -13,6 +13,7 @@ from lokr_weighting.plan.make import parameters_without_critical
 from lokr_weighting.plan.plan import LinearPlan, Plan
 from lokr_weighting.plan.recipe import RECIPES
 
+MODULE_COLUMNS = ("module", "in", "out", "factor", "split", "parameters", "share")
 SPLIT_COLUMNS = ("ff, modulation", "others")
 ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
 
@@ -59,7 +60,7 @@ def block_rows(plan: Plan) -> list[list[str]]:
 
 
 def module_rows(plan: Plan) -> list[tuple[str, int, int, int, str, str, str]]:
-    """One row a Linear: name, in, out, factor, split, parameters, share of them.
+    """One row a Linear, under `MODULE_COLUMNS`; share is of all parameters.
 
     A convolution's kernel stands beside its name.
     """

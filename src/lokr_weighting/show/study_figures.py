@@ -65,6 +65,7 @@ def similarity_figure(similarity: Similarity) -> Figure:
             axis.set_ticks(range(0, len(matrix), every_tick(len(matrix))))
         ax.set(xlabel="\n".join(["block", *ranges_of_lists(similarity.blocks)]), ylabel="block")
         ax.set_title(f"{stream} stream", loc="left", pad=2)
+        ax.set_label(f"{stream} similarity")
         for places in places_in_lists(similarity.blocks).values():
             for line in (ax.axhline, ax.axvline):
                 line(places[0] - 0.5, color="white", linewidth=0.8, linestyle="--")

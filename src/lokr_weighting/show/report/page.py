@@ -1,4 +1,4 @@
-"""One page that shows a measurement and its plan: no network, no scripts, for screen and print."""
+"""One page that shows a measurement and its plan: one file, no network, for screen and print."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +13,16 @@ from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.changes import change_columns, change_remarks, change_rows
 from lokr_weighting.show.figures import save
-from lokr_weighting.show.findings import COLUMNS, finding_rows, findings_remarks, headlines
-from lokr_weighting.show.html import render, svg
+from lokr_weighting.show.findings import (
+    COLUMNS,
+    finding_rows,
+    findings_at,
+    findings_remarks,
+    headlines,
+)
+from lokr_weighting.show.html import drawing, render
 from lokr_weighting.show.plan_tables import (
+    MODULE_COLUMNS,
     block_columns,
     block_rows,
     counted,
@@ -25,6 +32,7 @@ from lokr_weighting.show.plan_tables import (
 from lokr_weighting.show.report import content
 from lokr_weighting.show.report.captions import pictures
 from lokr_weighting.show.report.content import facts, summary
+from lokr_weighting.show.report.grids import grids_of
 from lokr_weighting.show.study_tables import GROUP_COLUMNS, group_rows, groups_remarks
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.changes import AdapterStudy
@@ -84,7 +92,7 @@ def write_report(
     if isinstance(measured, Calibration) and measured.has_similarity:
         similarity = similarity_of(measured)
     found = findings_of(measured, plan.recipe)
-    drawn = pictures(
+    shown = pictures(
         heatmaps,
         plan,
         judged=judged,
@@ -93,14 +101,15 @@ def write_report(
         findings=found,
         adapter=adapter,
     )
+    grids = grids_of(heatmaps, plan, found, similarity)
     page = render(
         "report/page.html.j2",
         title=f"Where {plan.model} works",
         summary=summary(plan, judged),
         facts=facts(measured, plan, heatmaps),
+        grids=grids,
         figures=[
-            {"title": each.title, "caption": each.caption, "svg": svg(each.figure, each.name)}
-            for each in drawn
+            drawing(each.figure, each.name, each.title, each.caption, grids) for each in shown
         ],
         headlines=headlines(found),
         finding_columns=COLUMNS,
@@ -113,11 +122,12 @@ def write_report(
         change_rows=change_rows(adapter) if adapter else [],
         change_remarks=change_remarks(adapter) if adapter else [],
         remarks=plan_remarks(plan),
-        block_columns=block_columns(plan),
+        block_columns=[*block_columns(plan), "found"],
         block_rows=[
-            {"critical": bool(block.critical), "cells": cells}
-            for block, cells in zip(plan.blocks, block_rows(plan), strict=True)
+            [*row, findings_at(found, block)] for block, row in enumerate(block_rows(plan))
         ],
+        critical=plan.critical,
+        module_columns=MODULE_COLUMNS,
         module_rows=module_rows(plan),
         counted=counted(plan),
         readback=read_back or content.read_back(plan, model),
@@ -125,7 +135,7 @@ def write_report(
     write_text(path, page)
     folder = path.with_suffix(".figures")
     files = [path]
-    for each in drawn:
+    for each in shown:
         files += save(each.figure, folder / each.name)
     if not path.exists():
         # the folder was removed meanwhile: figures without their page would be nobody's
