@@ -29,9 +29,9 @@ def read_measurement(
         LokrWeightingError: none was given or several, or it cannot be read.
     """
     from lokr_weighting.records.heatmaps import read_heatmaps
+    from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.records.record import read_records
     from lokr_weighting.records.references import load_reference
-    from lokr_weighting.records.store import read_calibration
 
     sources = (records, calibration, heatmaps, reference)
     if sum(source is not None for source in sources) != 1:

@@ -54,8 +54,8 @@ def report(
     from lokr_weighting.plan.make import make_plan
     from lokr_weighting.plan.plan import read_plan
     from lokr_weighting.records.calibration import Calibration
+    from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.records.references import load_reference
-    from lokr_weighting.records.store import read_calibration
     from lokr_weighting.show.report import write_report
     from lokr_weighting.studies.ablation import read_ablation
 
