@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import nulls
+from lokr_weighting.notebooks import ShownInNotebooks
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.gains import GAINS, Gains, write_gains
 from lokr_weighting.records.heatmaps import Heatmaps
@@ -16,7 +17,7 @@ from lokr_weighting.records.summary import Settings, Summary
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(ShownInNotebooks):
     """Everything measured so far, in the order of the samples.
 
     Attributes:
