@@ -85,7 +85,15 @@ class Calibration(ShownInNotebooks):
         """How many samples each block made NaN or Inf first."""
         return dict(Counter(each.block for each in self.not_finite))
 
-    def save(self, folder: Path | str) -> Path:
+    def save(
+        self,
+        folder: Path | str,
+        *,
+        settled: bool = False,
+        same: float | None = None,
+        near: float | None = None,
+        processes: int = 1,
+    ) -> Path:
         """Write it to a folder of its own, as `calibrate_folder` keeps it.
 
         `read_calibration` gives it back; `plan`, `report`, `diff` and every other command read it,
@@ -93,6 +101,10 @@ class Calibration(ShownInNotebooks):
 
         Args:
             folder: a new or empty folder, or one that holds this calibration's beginning.
+            settled: as for `summary`; so are `same`, `near`, `processes`.
+            same: where it was judged.
+            near: where it was judged.
+            processes: how many measured.
 
         Returns:
             the folder.
@@ -112,7 +124,15 @@ class Calibration(ShownInNotebooks):
         try:
             store.read()
             store.append(measured)
-            store.finish(self.summary(self.heatmaps(self.settings.get("bins", 10))))
+            store.finish(
+                self.summary(
+                    self.heatmaps(self.settings.get("bins", 10)),
+                    same=same,
+                    near=near,
+                    settled=settled,
+                    processes=processes,
+                )
+            )
         finally:
             store.close()
         if self.gains is not None:
