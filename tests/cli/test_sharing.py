@@ -137,7 +137,7 @@ def on(hub: Hub, *arguments: object, stdin: int = subprocess.DEVNULL, **changed:
     """Run the command line in a process that takes `hub` for the Hub."""
     command = [sys.executable, "-m", "lokr_weighting", *map(str, arguments)]
     home = {"HF_HOME": str(Path("home").absolute()), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    environment = {**os.environ, **home, **hub.environment, **changed}
+    environment = {**os.environ, **home, **hub.environment, **(changed or {})}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=stdin)
     return Run(done.returncode, done.stdout, done.stderr)
 
@@ -198,7 +198,7 @@ def test_what_the_hub_refuses_is_one_line(
     ):
         if changed.get("HF_TOKEN"):
             del hub.repositories["me/it"]
-        run = on(hub, *arguments, **changed)
+        run = on(hub, *arguments, changed=changed)
         assert run.code == 2, run.err
         (line,) = [each for each in run.err.splitlines() if each.startswith("error: ")]
         assert message in line

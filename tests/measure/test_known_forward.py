@@ -67,6 +67,18 @@ def test_the_distances_are_those_of_the_pipelines_own_call(
             np.testing.assert_allclose(text, own.text[0][: len(text)], atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sd3", "flux", "auraflow", "qwen-image", "sana", "lumina2"])
+def test_it_runs_in_half_precision_with_batches_in_single(
+    kind: str, pipelines: Callable[[str], Path]
+) -> None:
+    pipeline, batch, _ = encoded(pipelines(kind))
+    model = denoiser(pipeline)
+    single = calibrate(model, [batch], stop=Stop(samples=20)).heatmaps()
+    half = calibrate(model.to(torch.bfloat16), [batch], stop=Stop(samples=20)).heatmaps()
+    np.testing.assert_allclose(half.image, single.image, atol=0.02)
+
+
 def test_it_is_the_same_every_time_and_the_noise_is_the_seeds(
     pipelines: Callable[[str], Path],
 ) -> None:

@@ -73,7 +73,7 @@ class KnownForward:
             arguments |= GIVEN[name](self.config, noised, arguments[TEXT])
         self.model(
             hidden_states=PACKED[call.latents](noised),
-            timestep=self._counted(timesteps, noised),
+            timestep=self._counted(timesteps),
             **arguments,
             return_dict=False,
         )
@@ -109,12 +109,12 @@ class KnownForward:
         dtype: Any = self.model.dtype
         return tensor.to(self._device, dtype if tensor.is_floating_point() else None)
 
-    def _counted(self, timesteps: Tensor, like: Tensor) -> Tensor:
-        """Shares of noise as the model counts them."""
+    def _counted(self, timesteps: Tensor) -> Tensor:
+        """Shares of noise as the model counts them; in float32, which each rounds as it needs."""
         counted = 1 - timesteps if self.call.timestep == 0 else timesteps * self.call.timestep
         if self.call.scale is not None:
             counted = counted * self.config[self.call.scale]
-        return counted.to(like.dtype)
+        return counted
 
 
 def _same(latents: Tensor) -> Tensor:

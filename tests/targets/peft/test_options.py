@@ -46,7 +46,7 @@ def test_an_option_is_every_adapters(model: nn.Module, name: str, value: Any) ->
 def test_a_layer_has_the_dropout_that_was_asked_for() -> None:
     fresh, _ = model_and_inputs("sd3")
     wrapped = weighted.get_peft_model(fresh, plan_for(fresh), rank_dropout=0.25, module_dropout=0.5)
-    layers = [each for each in wrapped.modules() if hasattr(each, "module_dropout")]
+    layers: list[Any] = [each for each in wrapped.modules() if hasattr(each, "module_dropout")]
     assert layers
     for layer in layers:
         assert {*layer.rank_dropout.values()} == {0.25}
