@@ -5,7 +5,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -133,7 +133,12 @@ def hub() -> Iterator[Hub]:
         yield hub
 
 
-def on(hub: Hub, *arguments: object, stdin: int = subprocess.DEVNULL, **changed: str) -> Run:
+def on(
+    hub: Hub,
+    *arguments: object,
+    changed: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> Run:
     """Run the command line in a process that takes `hub` for the Hub."""
     command = [sys.executable, "-m", "lokr_weighting", *map(str, arguments)]
     home = {"HF_HOME": str(Path("home").absolute()), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
