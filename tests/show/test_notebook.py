@@ -73,7 +73,7 @@ def test_reprs_are_one_short_line(plan: Plan) -> None:
         assert "\n" not in repr(thing)
     assert repr(plan) == str(plan)
     assert repr(plan).startswith("Plan(model='sd3.5-large', 38 blocks, ")
-    assert "39 samples, 1 not finite, 12 blocks" in repr(measured)
+    assert "39 samples, 12 blocks, not_finite=1" in repr(measured)
     assert repr(measured.records[0]) == "Record(sample=0, timestep=0.0500, 12 blocks)"
 
 

@@ -41,11 +41,10 @@ class Calibration(ShownInNotebooks):
     gains: Gains | None = None
 
     def __repr__(self) -> str:
-        lost = f", {len(self.not_finite)} not finite" if self.not_finite else ""
-        kept = f", folder={str(self.folder)!r}" if self.folder else ""
         return (
-            f"Calibration(model={self.model!r}, {len(self.records)} samples{lost}, "
-            f"{len(self.blocks)} blocks{kept})"
+            f"Calibration(model={self.model!r}, {len(self.records)} samples, "
+            f"{len(self.blocks)} blocks, not_finite={len(self.not_finite)}, "
+            f"folder={None if self.folder is None else str(self.folder)!r})"
         )
 
     def stacked(self, tokens: Tokens = "mean", first: int | None = None) -> Records:
