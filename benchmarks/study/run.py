@@ -23,7 +23,7 @@ from lokr_weighting.data.samples import draw
 from lokr_weighting.files import nulls, read_json
 from lokr_weighting.measure.job import Job
 from lokr_weighting.processes import is_main, joined
-from lokr_weighting.records.store import read_calibration
+from lokr_weighting.records.reading import read_calibration
 from lokr_weighting.studies.ablate import ablate_folder
 from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
 from lokr_weighting.studies.compare import CALIBRATION, RUNS, compare_folder

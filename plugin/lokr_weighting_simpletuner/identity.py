@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lokr_weighting.digests import short_digest
-from lokr_weighting.records.calibration import Settings
+from lokr_weighting.records.summary import Settings
 from lokr_weighting_simpletuner.datasets import DataSet, training_backends
 from lokr_weighting_simpletuner.samples import Samples, reference_tokens
 

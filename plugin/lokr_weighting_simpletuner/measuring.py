@@ -18,8 +18,9 @@ from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.processes import from_main, is_main, raise_together, tried
 from lokr_weighting.records.calibration import Calibration
+from lokr_weighting.records.reading import read_calibration
 from lokr_weighting.records.record import Measured
-from lokr_weighting.records.store import SETTINGS, SUMMARY, read_calibration
+from lokr_weighting.records.store import SETTINGS, SUMMARY
 from lokr_weighting.show.console import as_text
 from lokr_weighting_simpletuner.datasets import datasets_of, datasets_table
 from lokr_weighting_simpletuner.identity import how_it_is_drawn, name_of, what_is_measured

@@ -23,14 +23,14 @@ from .plan.plan import write_plan as write_plan
 from .plan.recipe import Recipe as Recipe
 from .records.average import heatmaps_of as heatmaps_of
 from .records.calibration import Calibration as Calibration
+from .records.calibration import write_calibration as write_calibration
 from .records.heatmaps import Heatmaps as Heatmaps
 from .records.heatmaps import read_heatmaps as read_heatmaps
 from .records.heatmaps import write_heatmaps as write_heatmaps
+from .records.reading import read_calibration as read_calibration
 from .records.record import Records as Records
 from .records.record import read_records as read_records
 from .records.references import load_reference as load_reference
-from .records.saving import write_calibration as write_calibration
-from .records.store import read_calibration as read_calibration
 from .studies.similarity import similarity_of as similarity_of
 
 __version__: str

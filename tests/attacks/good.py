@@ -14,12 +14,12 @@ from lokr_weighting.models.blocks import block_names
 from lokr_weighting.models.known import load_skeleton, shipped_pipeline
 from lokr_weighting.plan.make import make_plan
 from lokr_weighting.plan.plan import Plan
-from lokr_weighting.records.calibration import Summary
 from lokr_weighting.records.gains import write_gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.pairs import Pairs
 from lokr_weighting.records.record import NotFinite, Record
 from lokr_weighting.records.store import CalibrationStore
+from lokr_weighting.records.summary import Summary
 from tests.conftest import random_gains, random_heatmaps
 
 BLOCKS, BINS = 12, 2

@@ -20,8 +20,8 @@ from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.records.average import heatmaps_of
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import read_heatmaps, write_heatmaps
+from lokr_weighting.records.reading import read_calibration
 from lokr_weighting.records.record import Records, read_records
-from lokr_weighting.records.store import read_calibration
 from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
 from lokr_weighting.studies.damage import ranks_of_skipping, shares_of_damage
 from lokr_weighting.studies.similarity import similarity_of

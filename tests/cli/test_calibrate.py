@@ -10,7 +10,8 @@ import pytest
 from lokr_weighting import LokrWeightingError, calibrate_folder
 from lokr_weighting.measure.calibrate import GRADIENT_SAMPLES
 from lokr_weighting.records.gains import GAINS, Gains, write_gains
-from lokr_weighting.records.store import RECORDS, read_calibration
+from lokr_weighting.records.reading import read_calibration
+from lokr_weighting.records.store import RECORDS
 from tests.conftest import Run
 from tests.inputs import SHORT, command, job, records_in
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lokr_weighting import LokrWeightingError, Recipe, Stop, calibrate, calibrate_folder
-from lokr_weighting.records.store import NOT_FINITE, RECORDS, SIMILARITY, read_calibration
+from lokr_weighting.records.reading import read_calibration
+from lokr_weighting.records.store import NOT_FINITE, RECORDS, SIMILARITY
 from lokr_weighting.studies.similarity import similarity_of
 from tests.inputs import SHORT, command, job, records_in
 from tests.tiny_models import model_and_inputs

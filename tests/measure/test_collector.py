@@ -9,7 +9,7 @@ from lokr_weighting.measure.collector import Collector
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.records import NotFinite
 from lokr_weighting.records.contents import read_summary
-from lokr_weighting.records.store import read_calibration
+from lokr_weighting.records.reading import read_calibration
 from tests.measure.test_distances import distances
 
 

@@ -11,7 +11,6 @@ import pytest
 from lokr_weighting import LokrWeightingError, read_calibration
 from lokr_weighting.errors import OutputError
 from lokr_weighting.records import NotFinite, Record
-from lokr_weighting.records.calibration import Summary
 from lokr_weighting.records.pairs import Pairs, line_of
 from lokr_weighting.records.store import (
     RECORDS,
@@ -22,6 +21,7 @@ from lokr_weighting.records.store import (
 from lokr_weighting.records.store import (
     SETTINGS as SETTINGS_FILE,
 )
+from lokr_weighting.records.summary import Summary
 
 SETTINGS = {"model": "m", "weights": "w1", "data": "d1", "seed": 0, "bins": 10}
 

@@ -28,6 +28,8 @@ from lokr_weighting.cli.generate import generate
 from lokr_weighting.cli.heatmaps import heatmaps
 from lokr_weighting.cli.inspect import inspect
 from lokr_weighting.cli.plan import plan
+from lokr_weighting.cli.pull import pull
+from lokr_weighting.cli.push import push
 from lokr_weighting.cli.report import report
 from lokr_weighting.cli.similarity import similarity
 from lokr_weighting.cli.sizes import sizes
@@ -51,6 +53,8 @@ COMMANDS = (
     compare,
     families,
     sizes,
+    push,
+    pull,
 )
 OBJECTS_BEFORE_COLLECTING = 50_000
 MISTAKES = (

@@ -18,7 +18,7 @@ def diff(
     """Two calibrations side by side: where they differ beyond chance, and what that changes."""
     from lokr_weighting.models.known import find_skeleton
     from lokr_weighting.plan.make import make_plan
-    from lokr_weighting.records.store import read_calibration
+    from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.show.console import console
     from lokr_weighting.show.study_tables import differences_table, moved_table
     from lokr_weighting.studies.diff import differences, moved_blocks

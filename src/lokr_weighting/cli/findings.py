@@ -30,7 +30,8 @@ def findings(
     """What the heatmaps say: critical and idle blocks, islands, gradients, and how sure that is."""
     if output is not None:
         check_file(output)
-        inputs = [calibration, records, heatmaps, options.file_of(recipe)]
+        of_reference = options.folder_of(reference)
+        inputs = [calibration, records, heatmaps, of_reference, options.file_of(recipe)]
         # a figure does not say whose it is
         check_outputs([Output(output, lambda: False, "exists")], inputs, force)
     chosen = options.read_recipe(recipe, settings)

@@ -30,10 +30,10 @@ def read_measurement(
     Raises:
         LokrWeightingError: none was given or several, or it cannot be read.
     """
-    from lokr_weighting.records.heatmaps import read_heatmaps
+    from lokr_weighting.records.heatmaps import Heatmaps, read_heatmaps
+    from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.records.record import read_records
-    from lokr_weighting.records.references import load_reference
-    from lokr_weighting.records.store import read_calibration
+    from lokr_weighting.records.references import read_reference
 
     sources = (records, calibration, heatmaps, reference)
     if sum(source is not None for source in sources) != 1:
@@ -44,7 +44,9 @@ def read_measurement(
         return read_records(records, recipe.tokens)
     if calibration is not None:
         return read_calibration(calibration)
-    averaged = read_heatmaps(heatmaps) if heatmaps else load_reference(reference or "")
+    averaged = read_heatmaps(heatmaps) if heatmaps else read_reference(reference or "")
+    if not isinstance(averaged, Heatmaps):
+        return averaged
     if "bins" in recipe.model_fields_set and recipe.bins != averaged.bins:
         raise LokrWeightingError(
             f"bins = {recipe.bins}: heatmaps are already averaged, in {averaged.bins} bins; "
@@ -75,10 +77,20 @@ def damage_shares(
     return shares_of_damage(read_ablation(ablation), block_names(skeleton))
 
 
-def model_of_measured(measured: "Calibration | Records | Heatmaps") -> str | None:
-    """The model that was measured, where the measurement says."""
+def model_of_measured(
+    measured: "Calibration | Records | Heatmaps", reference: str | None = None
+) -> str | None:
+    """The model that was measured, where the measurement says.
+
+    Args:
+        measured: the measurement.
+        reference: the name it was asked for by, which is its model's where it is shipped.
+    """
+    from lokr_weighting.records.heatmaps import Heatmaps
     from lokr_weighting.records.record import Records
 
+    if reference is not None and isinstance(measured, Heatmaps):
+        return reference
     return None if isinstance(measured, Records) else measured.model
 
 

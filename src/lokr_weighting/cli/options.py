@@ -32,7 +32,11 @@ MeasuredModel = Annotated[
 ]
 CalibrationFolder = Annotated[Path, typer.Argument(help="A finished calibration's folder.")]
 Reference = Annotated[
-    str | None, typer.Option(help="A measurement that comes with the package: sd3.5-large.")
+    str | None,
+    typer.Option(
+        help="A measurement that comes with the package (sd3.5-large), or the folder of one that "
+        "was pulled."
+    ),
 ]
 RecordsFile = Annotated[Path, typer.Argument(help="A records file: .jsonl, .gz, .bz2.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -162,6 +166,11 @@ def file_of(recipe: str | None) -> Path | None:
     from lokr_weighting.plan.recipe import RECIPES
 
     return None if recipe is None or recipe in RECIPES else Path(recipe)
+
+
+def folder_of(reference: str | None) -> Path | None:
+    """The folder that a reference is read from; None where it comes with the package."""
+    return Path(reference) if reference is not None and Path(reference).is_dir() else None
 
 
 def read_recipe(name: str | None, settings: list[str] | None) -> "Recipe":

@@ -41,7 +41,8 @@ def plan(
     goal = Goal(
         FORMATS[target], output, template, force=force, as_json=as_json, read_back=read_back
     )
-    goal.check(records, calibration, heatmaps, options.file_of(recipe), ablation)
+    of_reference = options.folder_of(reference)
+    goal.check(records, calibration, heatmaps, of_reference, options.file_of(recipe), ablation)
     added = goal.added()
     chosen = options.read_recipe(recipe, settings)
     measured = read_measurement(
@@ -51,7 +52,7 @@ def plan(
         reference=reference,
         recipe=chosen,
     )
-    name = model or reference or model_of_measured(measured)
+    name = model or model_of_measured(measured, reference)
     if name is None:
         raise LokrWeightingError("the measurement does not say its model; give --model")
     from lokr_weighting.models.known import load_skeleton

@@ -52,7 +52,7 @@ def report(
     check_folder(figures)
     check_outputs(
         [Output(output, page(output)), Output(figures, page(output))],
-        [calibration, plan, ablation, adapter],
+        [calibration, options.folder_of(reference), plan, ablation, adapter],
         force,
     )
     from lokr_weighting.measure.stop import judgements
@@ -60,13 +60,13 @@ def report(
     from lokr_weighting.plan.make import make_plan
     from lokr_weighting.plan.plan import read_plan
     from lokr_weighting.records.calibration import Calibration
-    from lokr_weighting.records.references import load_reference
-    from lokr_weighting.records.store import read_calibration
+    from lokr_weighting.records.reading import read_calibration
+    from lokr_weighting.records.references import read_reference
     from lokr_weighting.show.report import write_report
     from lokr_weighting.studies.ablation import read_ablation
 
-    measured = read_calibration(calibration) if calibration else load_reference(reference or "")
-    name = model or reference or model_of_measured(measured)
+    measured = read_calibration(calibration) if calibration else read_reference(reference or "")
+    name = model or model_of_measured(measured, reference)
     given = read_plan(plan) if plan else None
     skeleton = find_skeleton(name)
     did = None

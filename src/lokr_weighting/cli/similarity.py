@@ -29,7 +29,7 @@ def similarity(
     ours = json_with(output / "similarity.json", "schema_version", "blocks", "groupings")
     check_outputs([Output(output / name, ours) for name in FILES], [calibration], force)
     from lokr_weighting.files import write_json
-    from lokr_weighting.records.store import read_calibration
+    from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.show.console import console
     from lokr_weighting.show.figures import save
     from lokr_weighting.show.study_figures import similarity_figure

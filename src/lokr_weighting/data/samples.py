@@ -81,6 +81,11 @@ def draw(
     )
 
 
+def noise_seed(seed: int, index: int) -> int:
+    """What decides the noise of a sample whose image is not drawn here, but comes in a batch."""
+    return int(np.random.default_rng([seed, SAMPLE, index, 2]).integers(2**62))
+
+
 def crop_rng(seed: int, image: int, crop: int) -> np.random.Generator:
     """The random generator that places one crop of one image."""
     return np.random.default_rng([seed, CROP, image, crop])

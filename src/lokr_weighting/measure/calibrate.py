@@ -1,25 +1,28 @@
 """Calibration: draw samples, run them, keep the records, stop when the plan is settled."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor, nn, no_grad
+from tqdm.auto import tqdm
 
-from lokr_weighting.data.samples import stratified_timestep
+from lokr_weighting.data.samples import noise_seed, stratified_timestep
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.collector import Collector, Progress
 from lokr_weighting.measure.distances import measured_of
 from lokr_weighting.measure.gradients import gains_of_job
 from lokr_weighting.measure.job import Job, PreparedJob
+from lokr_weighting.measure.known_forward import KnownForward
+from lokr_weighting.measure.own_batches import content_of, numbered
 from lokr_weighting.measure.probe import Probe
 from lokr_weighting.measure.runner import JobRunner
 from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.blocks import block_linears, block_names
+from lokr_weighting.models.identity import module_fingerprint
 from lokr_weighting.models.loading import Offload, evaluating
 from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled
@@ -133,51 +136,64 @@ def _measure_to(
 def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
-    forward: Callable[[nn.Module, Any, Tensor], Any],
+    forward: Callable[[nn.Module, Any, Tensor], Any] | None = None,
     *,
     recipe: Recipe | None = None,
     budget: str | None = None,
     stop: Stop | None = None,
     seed: int = 0,
-    text_mask: Callable[[Any], Tensor] | None = None,
+    text_mask: Callable[[Any], Tensor | None] | None = None,
     similarity: bool = False,
     bar: bool = True,
     on_progress: Progress = lambda *_: None,
+    cache: Path | str | None = None,
+    data: str | None = None,
 ) -> Calibration:
     """Calibrate with a training loop's own batches and forward.
 
-    It is kept in memory; `write_calibration` writes it to a folder that every command reads.
+    With `cache` it is kept in a folder that every command reads: a finished calibration there is
+    reused, one that was interrupted goes on. Without it is kept in memory; `calibration.save`
+    writes it to such a folder.
 
     Args:
         model: the transformer, as it will be trained; it is not changed.
         batches: the batches, e.g. a data loader; begun again when they end.
         forward: called as forward(model, batch, timesteps) with timesteps (batch,) in (0, 1), where
-            1 is pure noise; must noise the batch to them and run the model once.
+            1 is pure noise; must noise the batch to them and run the model once. None: what the
+            model's pipeline does with a dictionary of `latents`, `prompt_embeds`, ... (see
+            `KnownForward`), with noise that the seed decides.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
         stop: when to stop.
-        seed: decides the timesteps; what else is random is the caller's.
+        seed: decides the timesteps; what else is random in a forward of your own is yours.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
         similarity: gather the similarity of every pair of blocks too.
-        bar: show a progress bar, where standard error is a terminal.
+        bar: show a progress bar, where standard error is a terminal or in a notebook.
         on_progress: told how it goes.
+        cache: the calibration's folder. It is of this model, seed and these batches, as far as they
+            can be known: their content where they are in a list, else their number. Of several
+            processes one alone may use it.
+        data: what to call the batches; a cache of batches called otherwise is refused.
 
     Raises:
-        LokrWeightingError: there are no batches, a block did not run, or the model gives NaN or
-            Inf time and again.
+        LokrWeightingError: there are no batches, a block did not run, the model gives NaN or Inf
+            time and again, the cache holds something else, or without a forward how to run the
+            model is not known.
+        OutputError: the cache cannot be written.
     """
-    from accelerate.utils import find_batch_size
+    recipe, stop = recipe or Recipe(), stop or Stop()
+    known = KnownForward(model) if forward is None else None
+    text_mask = text_mask or (known.text_mask if known else None)
 
-    recipe = recipe or Recipe()
+    def run(batch: Any, timesteps: Tensor, numbers: range) -> None:
+        if forward is not None:
+            forward(model, batch, timesteps)
+        elif known is not None:
+            known(batch, timesteps, [noise_seed(seed, number) for number in numbers])
+
     device = next(model.parameters()).device
-    endless = _endless(batches)
-    with (
-        # tqdm's None: only where standard error is a terminal
-        tqdm(desc="measuring", unit="sample", disable=None if bar else True) as shown,
-        evaluating(model),
-        Probe(model, similarity=similarity) as probe,
-        torch.no_grad(),
-    ):
+    # tqdm's None: only where standard error is a terminal
+    with tqdm(desc="measuring", unit="sample", disable=None if bar else True) as shown:
 
         def progress(samples: int, next_check: int, settled: Settled | None) -> None:
             shown.total = next_check
@@ -188,34 +204,41 @@ def calibrate(
         collector = Collector(
             blocks=block_names(model),
             linears=block_linears(model),
-            settings={"model": type(model).__name__, "seed": seed, "bins": recipe.bins},
+            settings={
+                "model": type(model).__name__,
+                "seed": seed,
+                "bins": recipe.bins,
+                "weights": module_fingerprint(model),
+                "batches": content_of(batches),
+                **({"forward": "the family's own"} if known else {}),
+                **({} if data is None else {"data": data}),
+            },
             recipe=recipe,
             budget=budget,
-            stop=stop or Stop(),
+            stop=stop,
             on_progress=progress,
+            similarity=similarity,
         )
-        while not collector.judge_if_due():
-            target = collector.next_target()
-            while collector.count < target:
-                batch = next(endless)
-                first = collector.count
-                numbers = range(first, first + (find_batch_size(batch) or 1))
-                timesteps = [stratified_timestep(seed, number, recipe.bins) for number in numbers]
-                distances = probe.measure(
-                    partial(forward, model, batch, torch.tensor(timesteps, device=device)),
-                    samples=numbers,
-                    text_mask=None if text_mask is None else text_mask(batch),
-                )
-                measured = measured_of(distances, collector.blocks, timesteps, first)
-                collector.add(measured[: target - first])
-    return collector.finish()
-
-
-def _endless(batches: Iterable[Any]) -> Iterator[Any]:
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise LokrWeightingError("there are no more batches: give a data loader or a list")
+        try:
+            if cache is not None:
+                collector.resume(collector.open(Path(cache)))
+            if not collector.judge_if_due():
+                with evaluating(model), Probe(model, similarity=similarity) as probe, no_grad():
+                    rest = numbered(batches, stop, recipe.bins, collector.count)
+                    while not collector.judge_if_due():
+                        numbers, wanted, batch = next(rest)
+                        shares = [stratified_timestep(seed, each, recipe.bins) for each in numbers]
+                        timesteps = torch.tensor(shares, device=device)
+                        mask = None if text_mask is None else text_mask(batch)
+                        distances = probe.measure(
+                            partial(run, batch, timesteps, numbers), samples=numbers, text_mask=mask
+                        )
+                        measured = measured_of(distances, collector.blocks, shares, numbers.start)
+                        collector.add([each for each in measured if each.sample in wanted])
+            calibration = collector.finish()
+            if cache is None:
+                return calibration
+            own = read_own_gains(Path(cache), collector.settings)
+            return replace(calibration, gains=own)
+        finally:
+            collector.close()

@@ -12,10 +12,10 @@ from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.budget import possible_size
 from lokr_weighting.plan.recipe import Recipe
 from lokr_weighting.plan.settled import Settled, judge
-from lokr_weighting.records.calibration import Calibration, Settings, Summary
+from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.record import Measured, NotFinite, Record, stack_records
-from lokr_weighting.records.saving import summary_of
 from lokr_weighting.records.store import CalibrationStore
+from lokr_weighting.records.summary import Settings, Summary
 
 SYSTEMATIC = 0.1  # a block that is not finite in more than this share of the samples
 FEW = 4  # ... and in at least so many, is broken
@@ -165,8 +165,7 @@ class Collector:
         return calibration
 
     def _summary(self, calibration: Calibration) -> Summary:
-        return summary_of(
-            calibration,
+        return calibration.summary(
             calibration.heatmaps(self.recipe.bins, self.recipe.tokens),
             same=self.settled and self.settled.same,
             near=self.settled and self.settled.near,

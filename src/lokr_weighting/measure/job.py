@@ -17,7 +17,7 @@ from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
 from lokr_weighting.models.sizes import read_sizes
 from lokr_weighting.models.table import pipeline_call
-from lokr_weighting.records.calibration import Settings
+from lokr_weighting.records.summary import Settings
 
 
 @dataclass(frozen=True)

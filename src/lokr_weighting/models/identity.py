@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lokr_weighting.digests import file_digests, short_digest, unread_bytes
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import read_json
 from lokr_weighting.parsing import shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 INDEX = "model_index.json"
 SCHEDULER = "scheduler"
@@ -19,6 +22,7 @@ LIBRARIES = ("diffusers", "transformers")
 COMPONENT = re.compile(r"\w+")
 """The names of components: they are folders beside the index."""
 SAMPLED_BYTES, SAMPLED_PLACES = 4096, 64
+SAMPLED_NUMBERS = 256
 MANY = 1 << 30  # bytes that take long enough to read for a word
 
 
@@ -33,6 +37,34 @@ def weights_fingerprint(model: Path) -> str:
     return short_digest(
         part for file in sorted(model.iterdir()) if file.is_file() for part in _sampled(file)
     )
+
+
+def module_fingerprint(module: "nn.Module") -> str:
+    """A short fingerprint of a module in memory: its tensors' names, kinds, and numbers from each.
+
+    Of every tensor some hundred numbers from all over it count; of one that is not there (meta) or
+    is wrapped (quantised, sharded) its name and kind alone.
+    """
+    import torch
+
+    def parts() -> Iterator[bytes | str]:
+        for name, tensor in sorted(module.state_dict().items()):
+            yield f"{name} {type(tensor).__name__}\n"
+            if type(tensor) is torch.Tensor:
+                yield from sampled_parts(tensor)
+
+    return short_digest(parts())
+
+
+def sampled_parts(tensor: "Tensor") -> Iterator[bytes | str]:
+    """A tensor's dtype and shape, and some hundred numbers from all over it where it has any."""
+    import torch
+
+    yield f"{tensor.dtype} {tuple(tensor.shape)}\n"
+    if tensor.numel() and tensor.device.type != "meta":
+        flat = tensor.detach().reshape(-1)
+        sampled = flat[:: max(1, flat.numel() // SAMPLED_NUMBERS)].contiguous()
+        yield sampled.view(torch.uint8).cpu().numpy().tobytes()
 
 
 def pipeline_fingerprint(

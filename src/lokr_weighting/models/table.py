@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import checked
 from lokr_weighting.models.family import BlockList, Checkpoint, Family, Streams
+from lokr_weighting.models.model_call import ModelCall
 from lokr_weighting.models.pipeline_call import PipelineCall
 from lokr_weighting.models.skeleton import Skeleton, class_of, skeleton_of
 
@@ -74,6 +75,7 @@ class FamilyFile(BaseModel):
         layout: as in `Family`.
         simpletuner: the same in SimpleTuner; None where it does not train them.
         pipelines: a diffusers pipeline's class -> how it is called.
+        model_call: how the model itself is run on encoded batches, where that is known.
         checkpoints: a name to type -> the model.
         tested: what its numbers were tested on.
     """
@@ -88,6 +90,7 @@ class FamilyFile(BaseModel):
     layout: str | None = None
     simpletuner: SimpleTuner | None = None
     pipelines: dict[str, PipelineCall] = {}
+    model_call: ModelCall | None = None
     checkpoints: dict[str, Checkpoint] = {}
     tested: tuple[str, ...] = ()
 
@@ -200,6 +203,16 @@ def pipeline_call(pipeline_class: str) -> PipelineCall:
             "lokr_weighting.calibrate"
         )
     return calls[pipeline_class]
+
+
+def model_calls() -> dict[str, ModelCall]:
+    """How models themselves are run on encoded batches, by their class in diffusers."""
+    return {
+        name: file.model_call
+        for file in family_files()
+        for name in file.classes
+        if file.model_call is not None
+    }
 
 
 def checkpoints() -> dict[str, Checkpoint]:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import read_model, write_json
+from lokr_weighting.notebooks import ShownInNotebooks
 from lokr_weighting.plan.alone import Alone, blocks_alone
 from lokr_weighting.plan.recipe import Reason, Recipe
 from lokr_weighting.plan.splits import Split
@@ -115,7 +116,7 @@ class LinearPlan(Part):
         return self.split.shapes_with(self.kernel)
 
 
-class Plan(Part):
+class Plan(ShownInNotebooks, Part):
     """A plan; `parameters` is the number of trainable parameters in all."""
 
     schema_version: Literal[1] = 1
@@ -134,6 +135,15 @@ class Plan(Part):
         if (total := sum(linear.parameters for linear in self.linears)) != self.parameters:
             raise ValueError(f"parameters is {self.parameters}, but the Linears add up to {total}")
         return self
+
+    def __repr__(self) -> str:
+        budget = "" if self.budget is None else f", budget={self.budget!r}"
+        return (
+            f"Plan(model={self.model!r}, {len(self.blocks)} blocks, {len(self.linears)} modules, "
+            f"{self.parameters:,} parameters{budget})"
+        )
+
+    __str__ = __repr__
 
     @property
     def identity(self) -> str:

@@ -4,25 +4,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
-
-from lokr_weighting.parsing import shortened
+from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.files import nulls
+from lokr_weighting.notebooks import ShownInNotebooks
 from lokr_weighting.records.average import heatmaps_of
-from lokr_weighting.records.gains import Gains
+from lokr_weighting.records.gains import GAINS, Gains, write_gains
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.records.record import NotFinite, Record, Records, Tokens, stack_records
-from lokr_weighting.records.seals import Seal
-
-Settings = Mapping[str, Any]
-"""What a calibration is of: model, dataset, seed, ...; JSON values, equal or not the same."""
-ADDED = ("pipeline",)
-"""Settings that calibrations of earlier versions do not have; they are resumed without them."""
+from lokr_weighting.records.store import CalibrationStore
+from lokr_weighting.records.summary import Settings, Summary
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(ShownInNotebooks):
     """Everything measured so far, in the order of the samples.
 
     Attributes:
@@ -89,39 +84,97 @@ class Calibration:
         """How many samples each block made NaN or Inf first."""
         return dict(Counter(each.block for each in self.not_finite))
 
+    def save(
+        self,
+        folder: Path | str,
+        *,
+        settled: bool = False,
+        same: float | None = None,
+        near: float | None = None,
+        processes: int = 1,
+    ) -> Path:
+        """Write it to a folder of its own, as `calibrate_folder` keeps it.
 
-class Summary(BaseModel):
-    """`calibration.json`: what was measured, and how well.
+        `read_calibration` gives it back; `plan`, `report`, `diff` and every other command read it,
+        and `calibrate(..., cache=folder)` goes on from it.
 
-    `files` binds the other files to it; None in calibrations of earlier versions.
-    """
+        Args:
+            folder: a new or empty folder, or one that holds this calibration's beginning.
+            settled: as for `summary`; so are `same`, `near`, `processes`.
+            same: where it was judged.
+            near: where it was judged.
+            processes: how many measured.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+        Returns:
+            the folder.
 
-    schema_version: Literal[1] = 1
-    settings: dict[str, Any]
-    blocks: tuple[str, ...]
-    samples: int
-    not_finite: dict[str, int] = {}
-    settled: bool
-    same: float | None = None
-    near: float | None = None
-    image: list[float | None]
-    image_error: list[float | None] | None
-    text: list[float | None]
-    text_error: list[float | None] | None
-    skipped: dict[str, str] = {}
-    processes: int = 1
-    versions: dict[str, str]
-    files: dict[str, Seal] | None = None
+        Raises:
+            LokrWeightingError: the folder holds something else, or a timestep bin has no sample.
+            OutputError: it cannot be written.
+        """
+        folder = Path(folder)
+        measured = sorted(
+            [*self.records, *self.not_finite],
+            key=lambda each: -1 if each.sample is None else each.sample,
+        )
+        if not measured:
+            raise LokrWeightingError(f"{folder}: this calibration has no samples to write")
+        store = CalibrationStore(folder, self.settings)
+        try:
+            store.read()
+            store.append(measured)
+            store.finish(
+                self.summary(
+                    self.heatmaps(self.settings.get("bins", 10)),
+                    same=same,
+                    near=near,
+                    settled=settled,
+                    processes=processes,
+                )
+            )
+        finally:
+            store.close()
+        if self.gains is not None:
+            write_gains(folder / GAINS, self.gains, self.settings)
+        return folder
 
-    @field_validator("settings")
-    @classmethod
-    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Of the settings only two are more than compared: own batches may have any."""
-        if not isinstance(model := settings.get("model"), str | None):
-            raise ValueError(f"model = {shortened(repr(model))}: a name is wanted")
-        bins = settings.get("bins", 1)
-        if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
-            raise ValueError(f"bins = {shortened(repr(bins))}: a whole number from 1 on is wanted")
-        return settings
+    def summary(
+        self,
+        heatmaps: Heatmaps,
+        *,
+        same: float | None = None,
+        near: float | None = None,
+        settled: bool = False,
+        processes: int = 1,
+    ) -> Summary:
+        """What `calibration.json` says of it.
+
+        Args:
+            heatmaps: its means and errors.
+            same: the share of resamples that give the very plan, where it was judged.
+            near: the share within one split of it.
+            settled: whether that is enough.
+            processes: how many measured.
+        """
+        image_error, text_error = heatmaps.image_error, heatmaps.text_error
+        return Summary(
+            settings=dict(self.settings),
+            blocks=self.blocks,
+            samples=len(self.records),
+            not_finite=self.not_finite_by_block,
+            settled=settled,
+            same=same,
+            near=near,
+            image=nulls(heatmaps.image.mean(axis=0)),
+            image_error=None if image_error is None else nulls(image_error),
+            text=nulls(heatmaps.text.mean(axis=0)),
+            text_error=None if text_error is None else nulls(text_error),
+            skipped=dict(self.skipped),
+            processes=processes,
+            versions=dict(self.versions),
+        )
+
+
+def write_calibration(folder: Path | str, calibration: Calibration) -> Path:
+    """The same as `calibration.save(folder)`."""
+    return calibration.save(folder)

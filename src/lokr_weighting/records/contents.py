@@ -1,4 +1,4 @@
-"""What lies in a calibration's folder, and reading it."""
+"""What lies in a calibration's folder, file by file."""
 
 import logging
 from collections.abc import Callable
@@ -7,10 +7,9 @@ from typing import TypeVar
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import check_same, read_model
-from lokr_weighting.records.calibration import ADDED, Calibration, Settings, Summary
 from lokr_weighting.records.gains import GAINS, Gains, read_gains
 from lokr_weighting.records.lines import numbered_lines
-from lokr_weighting.records.pairs import Pairs, blocks_of_pairs, parse_pairs
+from lokr_weighting.records.pairs import Pairs, parse_pairs
 from lokr_weighting.records.record import (
     Measured,
     NotFinite,
@@ -20,59 +19,18 @@ from lokr_weighting.records.record import (
     parse_not_finite,
     parse_record,
 )
-from lokr_weighting.records.seals import broken_seals
+from lokr_weighting.records.summary import ADDED, Settings, Summary
 
 RECORDS, NOT_FINITE, SIMILARITY = "records.jsonl", "not_finite.jsonl", "similarity.jsonl"
 SETTINGS, SUMMARY = "settings.json", "calibration.json"
 SAMPLES = (RECORDS, NOT_FINITE, SIMILARITY)
 """The files that grow sample by sample."""
-MEND = "the command that made it measures again what is missing; or bring the files back"
 Parsed = TypeVar("Parsed")
 
 
 def say(text: str) -> None:
     """Tell the user; a line on standard error where logging is not set up."""
     logging.getLogger("lokr_weighting").warning(text)
-
-
-def read_calibration(folder: Path) -> Calibration:
-    """Read a finished calibration.
-
-    Raises:
-        LokrWeightingError: the folder is none, was not finished, or a file of it is damaged or was
-            changed since.
-    """
-    if not (folder / SUMMARY).exists():
-        raise LokrWeightingError(
-            f"{folder}: holds no finished calibration ({SUMMARY} is missing); run it again to "
-            "resume it"
-            if (folder / SETTINGS).exists()
-            else f"{folder}: holds no calibration"
-        )
-    summary = read_summary(folder)
-    if summary.files is None:
-        say(
-            f"{folder}: was finished by an earlier version, without checksums: only the numbers of "
-            "samples are checked"
-        )
-    elif broken := broken_seals(folder, (SETTINGS, *SAMPLES), summary.files):
-        what = "; ".join(f"{name} {each}" for name, each in broken.items())
-        raise LokrWeightingError(
-            f"{folder}: not what it was when the calibration was finished: {what}; {MEND}"
-        )
-    measured = read_samples(folder)
-    calibration = Calibration(
-        summary.settings,
-        summary.blocks,
-        tuple(each for each in measured if isinstance(each, Record)),
-        tuple(each for each in measured if isinstance(each, NotFinite)),
-        folder,
-        summary.skipped,
-        summary.versions,
-        read_own_gains(folder, summary.settings),
-    )
-    _check_counts(calibration, summary, folder)
-    return calibration
 
 
 def read_own_gains(folder: Path, settings: Settings) -> Gains | None:
@@ -152,37 +110,3 @@ def whole_lines(path: Path, parse: Callable[[bytes, str], Parsed]) -> list[Parse
         return []
     lines = numbered_lines(path)
     return [parse(line, f"{path}:{number}") for number, line in lines if line.endswith(b"\n")]
-
-
-def _check_counts(calibration: Calibration, summary: Summary, folder: Path) -> None:
-    """Refuse samples that are too few, too many or there twice, or of other blocks."""
-    counts = (
-        (RECORDS, len(calibration.records), summary.samples),
-        (NOT_FINITE, len(calibration.not_finite), sum(summary.not_finite.values())),
-    )
-    for name, found, wanted in counts:
-        if found != wanted:
-            raise LokrWeightingError(
-                f"{folder / name}: holds {found} samples, {SUMMARY} says {wanted}: changed since "
-                f"the calibration was finished; {MEND}"
-            )
-    numbers = [each.sample for each in (*calibration.records, *calibration.not_finite)]
-    known = [number for number in numbers if number is not None]
-    if len(set(known)) < len(known):
-        twice = next(number for number in known if known.count(number) > 1)
-        raise LokrWeightingError(f"{folder}: sample {twice} is there twice; {MEND}")
-    if calibration.records and (
-        len(blocks := calibration.records[0].hidden_states) != len(calibration.blocks)
-    ):
-        raise LokrWeightingError(
-            f"{folder / RECORDS}:1: hidden_states has {len(blocks)} blocks, {SUMMARY} names "
-            f"{len(calibration.blocks)}"
-        )
-    pairs = next((each.pairs for each in calibration.records if each.pairs is not None), None)
-    if pairs is not None and (
-        (count := blocks_of_pairs(len(pairs.image))) != len(calibration.blocks)
-    ):
-        raise LokrWeightingError(
-            f"{folder / SIMILARITY}:1: image has the pairs of {count} blocks, {SUMMARY} names "
-            f"{len(calibration.blocks)}"
-        )

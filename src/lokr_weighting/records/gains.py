@@ -30,6 +30,9 @@ class Gains:
     by_split: Mapping[str, tuple[float, ...]]
     energy: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        return f"Gains({self.samples} samples, {len(self.by_split)} modules)"
+
     @property
     def norms(self) -> dict[str, float]:
         """A Linear's name -> its mean gradient's squared norm, without what noise adds to it.

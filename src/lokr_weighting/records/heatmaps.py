@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import nulls, read_model, write_json
+from lokr_weighting.notebooks import ShownInNotebooks
 
 Distance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Heatmaps:
+class Heatmaps(ShownInNotebooks):
     """The two heatmaps of a measurement.
 
     Attributes:
@@ -39,6 +40,13 @@ class Heatmaps:
     blocks: tuple[str, ...] | None = None
     image_error: np.ndarray | None = None
     text_error: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        samples = "" if self.samples is None else f", {self.samples} samples"
+        return (
+            f"Heatmaps(model={self.model!r}, {self.bins} bins x {self.block_count} blocks, "
+            f"{int(self.has_text.sum())} with text{samples})"
+        )
 
     @property
     def bins(self) -> int:

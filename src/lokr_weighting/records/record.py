@@ -54,6 +54,14 @@ class Record(BaseModel):
 
     _pairs: Pairs | None = PrivateAttr(default=None)
 
+    def __repr__(self) -> str:
+        return (
+            f"Record(sample={self.sample}, timestep={self.timestep:.4f}, "
+            f"{len(self.hidden_states)} blocks)"
+        )
+
+    __str__ = __repr__
+
     @property
     def pairs(self) -> Pairs | None:
         """The sample's similarity of every pair of blocks, where known; kept in another file."""
@@ -106,6 +114,10 @@ class Records:
     timesteps: np.ndarray
     image: np.ndarray
     text: np.ndarray
+
+    def __repr__(self) -> str:
+        samples, blocks = self.image.shape
+        return f"Records({samples} samples x {blocks} blocks)"
 
 
 def read_records(path: Path, tokens: Tokens = "mean") -> Records:

@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from lokr_weighting.errors import LokrWeightingError, OutputError
 from lokr_weighting.files import check_same, read_json, write_json
-from lokr_weighting.records.calibration import ADDED, Settings, Summary
 from lokr_weighting.records.contents import (
     NOT_FINITE,
     RECORDS,
@@ -23,7 +22,6 @@ from lokr_weighting.records.contents import (
     SETTINGS,
     SIMILARITY,
     SUMMARY,
-    read_calibration,
     read_own_gains,
     read_summary,
     say,
@@ -32,6 +30,7 @@ from lokr_weighting.records.mending import mended
 from lokr_weighting.records.pairs import line_of
 from lokr_weighting.records.record import Measured, NotFinite, Record
 from lokr_weighting.records.seals import broken_seals, seals_of
+from lokr_weighting.records.summary import ADDED, Settings, Summary
 
 __all__ = [
     "NOT_FINITE",
@@ -40,7 +39,6 @@ __all__ = [
     "SIMILARITY",
     "SUMMARY",
     "CalibrationStore",
-    "read_calibration",
     "read_own_gains",
 ]
 

@@ -21,7 +21,7 @@ from lokr_weighting.measure.job import Job
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.plan.plan import write_plan
 from lokr_weighting.processes import from_main, joined, raise_together, tried
-from lokr_weighting.records.calibration import ADDED
+from lokr_weighting.records.summary import ADDED
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.comparison import (
     Comparison,

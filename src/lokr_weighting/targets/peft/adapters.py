@@ -45,10 +45,12 @@ def get_peft_model(model: nn.Module, plan: Plan, **options: Any) -> PeftModel:
     Args:
         model: the transformer; its other parameters are frozen.
         plan: the plan.
-        options: other arguments of peft's LoKrConfig.
+        options: other arguments of peft's LoKrConfig; those in `options.HONOURED` are given to
+            every adapter, all others are refused by name.
 
     Raises:
-        LokrWeightingError: the plan is of another model, or peft would not make what was planned.
+        LokrWeightingError: the plan is of another model, an option cannot be, or peft would not
+            make what was planned.
     """
     _check_fits(plan, model)
     wrapped: PeftModel | None = None
@@ -70,13 +72,14 @@ def add_adapter(model: Any, plan: Plan, **options: Any) -> list[str]:
     Args:
         model: a diffusers model (`PeftAdapterMixin`); freeze it before, as for any adapter.
         plan: the plan.
-        options: other arguments of peft's LoKrConfig.
+        options: as for `get_peft_model`.
 
     Returns:
         the adapters' names.
 
     Raises:
-        LokrWeightingError: the plan is of another model, or peft would not make what was planned.
+        LokrWeightingError: the plan is of another model, an option cannot be, or peft would not
+            make what was planned.
     """
     _check_fits(plan, model)
     adapters = configs(plan, **options)

@@ -17,6 +17,7 @@ from lokr_weighting.files import read_json
 from lokr_weighting.parsing import shortened
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
+from lokr_weighting.targets.peft.options import checked_options
 from lokr_weighting.targets.replaced import NAME, replace_adapters, save_in_order
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 
@@ -45,12 +46,13 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
 
     Args:
         plan: the plan.
-        options: other arguments of peft's LoKrConfig, e.g. module_dropout.
+        options: other arguments of peft's LoKrConfig, e.g. module_dropout (`HONOURED`).
 
     Raises:
-        LokrWeightingError: no factor of peft's makes some split of the plan, or it has a
-            convolution that peft cannot adapt.
+        LokrWeightingError: an option is none that a plan's adapters can have, no factor of peft's
+            makes some split of the plan, or it has a convolution that peft cannot adapt.
     """
+    chosen = checked_options(plan, options)
     for linear in plan.linears:
         check_kernel(linear.name, len(linear.kernel))
     factors = stock_factors({linear.split for linear in plan.linears})
@@ -61,7 +63,7 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
     common = {"r": FULL_MATRIX_RANK, "alpha": FULL_MATRIX_RANK, "init_weights": "lycoris"}
     return {
         adapter_name(number, count): LoKrConfig(
-            **common | options, decompose_factor=factor, target_modules=groups[factor]
+            **common | chosen, decompose_factor=factor, target_modules=groups[factor]
         )
         for number, factor in enumerate(sorted(groups), start=1)
     }
