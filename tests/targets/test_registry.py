@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from diffusers import SD3Transformer2DModel
-from peft import LoraConfig, PeftConfig
+from peft import LoraConfig, PeftConfig, get_peft_model
 
 from lokr_weighting import LokrWeightingError, Plan, Recipe, make_plan
 from lokr_weighting.models.skeleton import skeleton_of
+from lokr_weighting.targets.lora import lora_config
 from lokr_weighting.targets.lycoris import config_of, read_config
 from lokr_weighting.targets.peft.layout import read_configs
 from lokr_weighting.targets.registry import FORMATS, LYCORIS, NotExact
@@ -43,6 +44,20 @@ def test_a_plan_is_prepared_read_back_and_written_alike_in_every_format(
         for path in paths
     )
     assert read == unread
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("blocks", ["top:2", "1,image"])
+def test_a_part_of_a_model_adapts_nothing_else_in_any_format(
+    name: str, blocks: str, small: SD3Transformer2DModel
+) -> None:
+    part = make_plan(random_heatmaps(12), small, Recipe(max_factor=5), blocks=blocks)
+    said = FORMATS[name].prepare(part, skeleton_of(small).to_module(), None).read_back
+    # patterns for block 1 must not match 10 and 11, nor what is left out inside it
+    assert f"all {len(part.linears)} modules as planned" in (said or "") or name == "lora"
+    if name == "lora":
+        made = get_peft_model(skeleton_of(small).to_module(), lora_config(part))  # pyright: ignore[reportArgumentType]
+        assert {*made.targeted_module_names} == {linear.name for linear in part.linears}
 
 
 def test_each_format_is_what_its_trainer_reads(plan: Plan, tmp_path: Path) -> None:

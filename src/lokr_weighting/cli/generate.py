@@ -20,6 +20,7 @@ def generate(
     buckets: options.Buckets = False,
     crops: options.Crops = 1,
     budget: options.Budget = None,
+    blocks: options.Blocks = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
     template: options.Template = None,
@@ -68,6 +69,7 @@ def generate(
         Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         stop=Stop(samples=samples, most=max_samples),
     )
     if not is_main():
@@ -83,6 +85,7 @@ def generate(
         skeleton,
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         name=job.model,
         settled=settled,
         added=added,

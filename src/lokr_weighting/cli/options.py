@@ -66,6 +66,15 @@ Budget = Annotated[
     str | None,
     typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
 ]
+Blocks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="top:N|NUMBERS|NAMES|image|text",
+        help="Plan a part of the model alone: top:8 (the blocks that the recipe prefers), "
+        "3,5,10-20, transformer_blocks.7, or image: the Linears that image tokens pass through. A "
+        "budget is then for that part.",
+    ),
+]
 RecipeFile = Annotated[
     str | None,
     typer.Option(

@@ -22,6 +22,7 @@ from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.loading import Offload, evaluating
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import read_selection
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.processes import from_main, in_order, joined
 from lokr_weighting.records.calibration import Calibration
@@ -37,6 +38,7 @@ def calibrate_folder(
     recipe: Recipe | None = None,
     *,
     budget: str | None = None,
+    blocks: str | None = None,
     stop: Stop | None = None,
     device: str | None = None,
     offload: Offload = "none",
@@ -55,6 +57,7 @@ def calibrate_folder(
         output: the calibration's folder.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
+        blocks: its part of the model, as in `make_plan`; every block is measured all the same.
         stop: when to stop.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         offload: as for `PipelineForward`.
@@ -91,6 +94,7 @@ def calibrate_folder(
         settings=prepared.settings,
         recipe=recipe,
         budget=budget,
+        selection=None if blocks is None else read_selection(blocks, prepared.blocks),
         stop=stop,
         skipped={problem.name: problem.reason for problem in images.problems},
         on_progress=on_progress,
@@ -137,6 +141,7 @@ def calibrate(
     *,
     recipe: Recipe | None = None,
     budget: str | None = None,
+    blocks: str | None = None,
     stop: Stop | None = None,
     seed: int = 0,
     text_mask: Callable[[Any], Tensor] | None = None,
@@ -155,6 +160,7 @@ def calibrate(
             1 is pure noise; must noise the batch to them and run the model once.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
+        blocks: its part of the model, as in `make_plan`; every block is measured all the same.
         stop: when to stop.
         seed: decides the timesteps; what else is random is the caller's.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
@@ -191,6 +197,7 @@ def calibrate(
             settings={"model": type(model).__name__, "seed": seed, "bins": recipe.bins},
             recipe=recipe,
             budget=budget,
+            selection=None if blocks is None else read_selection(blocks, block_names(model)),
             stop=stop or Stop(),
             on_progress=progress,
         )

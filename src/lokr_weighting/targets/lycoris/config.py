@@ -177,9 +177,15 @@ def _is_true(value: Any) -> bool:
 
 
 def _name_algo_map(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Block by block: Linears that differ from the rest under their pattern, then the patterns."""
+    """Block by block: Linears that differ from the rest under their pattern, then the patterns.
+
+    Where a block is planned in part, its pattern would adapt what is left out: each Linear has its
+    own name there.
+    """
     entries: dict[str, int] = {}
-    for index, _ in enumerate(plan.blocks):
+    if plan.selected is not None and plan.selected.stream is not None:
+        entries = {linear.name: linear.factor for linear in plan.linears}
+    for index, _ in enumerate(plan.blocks if not entries else ()):
         under: dict[str, list[LinearPlan]] = {}
         for linear in plan.linears:
             if linear.block == index:
