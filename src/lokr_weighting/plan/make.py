@@ -41,6 +41,7 @@ def make_plan(
     contributions: np.ndarray | None = None,
     gains: Gains | None = None,
     added: Added = NOTHING,
+    linears: Sequence[BlockLinear] | None = None,
 ) -> Plan:
     """Turn a measurement into a plan.
 
@@ -63,6 +64,8 @@ def make_plan(
         gains: for recipes by gradient; by default the calibration's own.
         added: what a template adds to every Linear (`targets.lycoris.added_by`): the budget counts
             it.
+        linears: the Linears to plan, where a trainer's model joins some of diffusers' into one
+            (`targets.kohya.linears`); by default the model's own.
 
     Raises:
         LokrWeightingError: the measurement is of another number of blocks than the model has or
@@ -73,13 +76,19 @@ def make_plan(
     heatmaps, records = averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
-    names, inside = block_names(skeleton), added.to(block_linears(skeleton))
+    names, own = block_names(skeleton), block_linears(skeleton)
+    inside = added.to(own if linears is None else linears)
     _check_blocks(heatmaps, names, name)
 
     if gains is None and isinstance(measured, Calibration):
         gains = measured.gains
     named = replace(heatmaps, blocks=tuple(names))
-    choice = _choice(named, recipe, inside, names, contributions, gains)
+    choice = _choice(named, recipe, own, names, contributions, gains)
+    if recipe.name == "gradient" and linears is not None:
+        raise LokrWeightingError(
+            "the recipe gradient goes by what each of diffusers' Linears gains, and this trainer's "
+            "model joins several into one; use gradient-norm or distance"
+        )
     selection = None if blocks is None else read_selection(blocks, names)
     part = inside
     if selection is not None:
@@ -90,9 +99,14 @@ def make_plan(
         wanted = linear_factors(part, names, choice, recipe, budget)
     if records is None or contributions is not None or not recipe.by_distance:
         settled = None
-    elif settled is None or settled.samples != len(records.timesteps) or added != NOTHING:
+    elif (
+        settled is None
+        or settled.samples != len(records.timesteps)
+        or added != NOTHING
+        or linears is not None
+    ):
         settled = judge(records, inside, names, recipe, budget, selection=selection)
-    linears = tuple(
+    planned_linears = tuple(
         _linear_plan(linear, names.index(linear.block), factor)
         for linear, factor in zip(part, wanted, strict=True)
     )
@@ -114,7 +128,7 @@ def make_plan(
             stream=selection.stream,
             left_out=len(inside) - len(part),
         ),
-        parameters=sum(linear.parameters for linear in linears),
+        parameters=sum(linear.parameters for linear in planned_linears),
         blocks=tuple(
             BlockPlan(
                 name=block,
@@ -132,7 +146,7 @@ def make_plan(
             )
             for i, block in enumerate(names)
         ),
-        linears=linears,
+        linears=planned_linears,
     )
 
 
@@ -184,6 +198,7 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         added=linear.added,
         kernel=linear.kernel,
         groups=linear.groups,
+        joins=linear.joins,
     )
 
 

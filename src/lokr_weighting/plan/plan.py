@@ -70,7 +70,8 @@ class LinearPlan(Part):
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
     feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
     template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
-    `kernel`; its `in_features` are one group's input channels.
+    `kernel`; its `in_features` are one group's input channels. In a plan for a trainer whose model
+    has other names than diffusers', `joins` are diffusers' Linears that are one there.
     """
 
     name: str
@@ -84,13 +85,16 @@ class LinearPlan(Part):
     added: Annotated[int, Field(ge=0)] = 0
     kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
     groups: Annotated[int, Field(ge=1)] = 1
+    joins: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A Linear is written without a convolution's keys, as before there were any."""
+        """A Linear is written without the keys of others, as before there were any."""
         written = write(self)
         if not self.kernel:
             del written["kernel"], written["groups"]
+        if not self.joins:
+            del written["joins"]
         return written
 
     @model_validator(mode="after")
@@ -180,6 +184,11 @@ class Plan(Part):
         """The indices of the blocks that are not planned."""
         planned = {linear.block for linear in self.linears}
         return tuple(index for index, _ in enumerate(self.blocks) if index not in planned)
+
+    @property
+    def has_own_names(self) -> bool:
+        """Whether its Linears are a trainer's own model's, and not diffusers'."""
+        return any(linear.joins for linear in self.linears)
 
     @property
     def alone(self) -> Alone:
