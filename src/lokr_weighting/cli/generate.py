@@ -60,6 +60,14 @@ def generate(
             "the recipe ablation needs two measurements: run calibrate and ablate, then plan "
             "--recipe ablation --ablation ablation.json"
         )
+    from lokr_weighting.models.known import load_skeleton
+    from lokr_weighting.models.loading import pipeline_folder
+
+    skeleton = linears = None
+    if goal.format.linears is not None:
+        # before anything is measured: the trainer may not know this model
+        skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
+        linears = goal.linears(skeleton)
     from lokr_weighting.measure.stop import Stop
 
     calibrated = goal.path.with_suffix(".calibration")
@@ -74,12 +82,10 @@ def generate(
     )
     if not is_main():
         return
-    from lokr_weighting.models.known import load_skeleton
-    from lokr_weighting.models.loading import pipeline_folder
     from lokr_weighting.plan.make import make_plan
     from lokr_weighting.records.store import SUMMARY
 
-    skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
+    skeleton = skeleton or load_skeleton(str(pipeline_folder(job.model, job.revision)))
     plan = make_plan(
         calibration,
         skeleton,
@@ -89,5 +95,6 @@ def generate(
         name=job.model,
         settled=settled,
         added=added,
+        linears=linears,
     )
     write(plan, skeleton, goal, calibrated / SUMMARY)

@@ -44,6 +44,14 @@ TrainerName = Annotated[
         "SimpleTuner has transformers of its own."
     ),
 ]
+VerifyTrainer = Annotated[
+    Literal["simpletuner", "diffusers", "kohya"],
+    typer.Option(
+        help="Whose classes count where the configuration names classes, and whose keys: "
+        "SimpleTuner has transformers of its own; kohya's sd-scripts has other names, and reads a "
+        "preset in TOML."
+    ),
+]
 Target = Annotated[
     str,
     typer.Option(

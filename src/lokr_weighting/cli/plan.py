@@ -68,5 +68,6 @@ def plan(
         name=name,
         contributions=damage_shares(ablation, chosen, skeleton),
         added=added,
+        linears=goal.linears(skeleton),
     )
     write(made, skeleton, goal)

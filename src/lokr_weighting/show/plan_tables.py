@@ -100,6 +100,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         "for and becomes split 8.",
         *_which_streams(plan),
         *_left_out(plan),
+        *_joined(plan),
         f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
@@ -147,6 +148,19 @@ def _left_out(plan: Plan) -> list[str]:
     return [
         f"{asked}Left out and not adapted: {plan.selected.left_out} of {count} modules: "
         f"{' and '.join(without)}.{budget}"
+    ]
+
+
+def _joined(plan: Plan) -> list[str]:
+    """Which of the model's Linears are one in the trainer's."""
+    joined = [linear for linear in plan.linears if len(linear.joins) > 1]
+    if not joined:
+        return []
+    names = sorted({linear.name.rpartition(".")[2] for linear in joined})
+    return [
+        f"The trainer's model joins Linears: {len(joined)} ({', '.join(names)}) are "
+        f"{sum(len(linear.joins) for linear in joined)} in diffusers' model. Each gets one factor, "
+        "and the parameters are those of the joined ones."
     ]
 
 
