@@ -73,6 +73,11 @@ def make_plan(
             the budget cannot be met, or `blocks` names what the model does not have.
     """
     recipe = recipe or Recipe()
+    if recipe.name == "gradient" and linears is not None:
+        raise LokrWeightingError(
+            "the recipe gradient goes by what each of diffusers' Linears gains, and this trainer's "
+            "model joins several into one; use gradient-norm or distance"
+        )
     heatmaps, records = averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
@@ -84,11 +89,6 @@ def make_plan(
         gains = measured.gains
     named = replace(heatmaps, blocks=tuple(names))
     choice = _choice(named, recipe, own, names, contributions, gains)
-    if recipe.name == "gradient" and linears is not None:
-        raise LokrWeightingError(
-            "the recipe gradient goes by what each of diffusers' Linears gains, and this trainer's "
-            "model joins several into one; use gradient-norm or distance"
-        )
     selection = None if blocks is None else read_selection(blocks, names)
     part = inside
     if selection is not None:
