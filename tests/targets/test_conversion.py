@@ -212,7 +212,16 @@ def test_the_command_converts_both_ways(cli: Any, tmp_path: Path) -> None:
     assert cli("convert", "adapter", "-o", "back.safetensors").code == 0
     assert cli("convert", "lycoris.safetensors", "--model", "base", "-o", "adapter").code == 0
     (tmp_path / "other.safetensors").write_text("mine")
+    done = cli("convert", "adapter", "-o", "comfyui.safetensors", "--for", "comfyui")
+    assert "for ComfyUI (SD3, Flux, AuraFlow)" in done.out
     for arguments, message in {
+        (
+            "lycoris.safetensors",
+            "--for",
+            "comfyui",
+            "-o",
+            "x",
+        ): "--for is for a .safetensors file that is written; convert it to peft adapters first",
         ("none.safetensors", "-o", "x"): "there is no such file or folder",
         ("lycoris.safetensors", "-o", "x"): "--model is needed",
         ("lycoris.safetensors", "--model", "base", "-o", "x.safetensors"): "becomes a folder",

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from lokr_weighting.targets.kohya.lora import ranks_found
 from lokr_weighting.targets.kohya.preset import as_toml, build, write_preset
 from lokr_weighting.targets.lora import lora_config, ranks
 from lokr_weighting.targets.lycoris import config_of, write_config
+from lokr_weighting.targets.registry import FORMATS, NotExact
 from lokr_weighting.targets.tensors import differences_from_plan
 from tests.conftest import Run, random_heatmaps
 
@@ -161,6 +163,26 @@ def test_a_plan_for_one_trainers_names_is_refused_for_the_others(
         make_plan(
             random_heatmaps(57), flux, Recipe(name="gradient"), budget="1M", linears=linears(flux)
         )
+
+
+def test_a_plan_of_another_model_is_not_written(plan: Plan) -> None:
+    other = load_skeleton("flux.1-dev")
+    blocks = {**other.children["single_transformer_blocks"].children}
+    del blocks["37"]
+    shorter = replace(
+        other,
+        children={
+            **other.children,
+            "single_transformer_blocks": replace(
+                other.children["single_transformer_blocks"], children=blocks
+            ),
+        },
+    )
+    with pytest.raises(NotExact, match="would not train this plan") as error:
+        FORMATS["kohya"].prepare(plan, shorter.to_module(), None)
+    assert "single_blocks.37.linear1 is planned but not adapted" in error.value.differences
+    with pytest.raises(LokrWeightingError, match="sd-scripts' LoRA would give single_blocks.37"):
+        FORMATS["kohya-lora"].prepare(plan, shorter.to_module(), None)
 
 
 def test_ranks_are_the_plans_and_nothing_else_is_adapted(flux: Skeleton, plan: Plan) -> None:
