@@ -181,7 +181,7 @@ def test_a_plan_of_another_model_is_not_written(plan: Plan) -> None:
     with pytest.raises(NotExact, match="would not train this plan") as error:
         FORMATS["kohya"].prepare(plan, shorter.to_module(), None)
     assert "single_blocks.37.linear1 is planned but not adapted" in error.value.differences
-    with pytest.raises(LokrWeightingError, match="sd-scripts' LoRA would give single_blocks.37"):
+    with pytest.raises(LokrWeightingError, match="sd-scripts' LoRA would give single_blocks"):
         FORMATS["kohya-lora"].prepare(plan, shorter.to_module(), None)
 
 

@@ -222,7 +222,10 @@ def stand_in(model: Skeleton) -> Skeleton:
             modules[linear.joins[0]],
             class_name="Linear",
             library="torch",
-            arguments=modules[linear.joins[0]].arguments | {"out_features": linear.out_features},
+            arguments={
+                **modules[linear.joins[0]].arguments,
+                "out_features": linear.out_features,
+            },
         )
         for linear in linears(model)
     }
