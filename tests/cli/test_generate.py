@@ -24,8 +24,9 @@ def test_generate_writes_a_configuration_that_verifies_exact(
     assert "±" in run.out  # standard errors are in the table
     assert cli("verify", "peft_config.json", "--model", pipelines(kind)).code == 0
     first = records_in(tmp_path / "peft_config.calibration")
-    again = cli("generate", *arguments, "--budget", "uniform:4")
-    assert again.code == 0
+    again = cli("generate", *arguments, "--budget", "uniform:4", "--blocks", "top:1")
+    assert again.code == 0, again.err
+    assert "Planned is a part of the model alone (--blocks top:1)." in again.out
     assert records_in(tmp_path / "peft_config.calibration") == first  # the calibration was reused
 
 
@@ -41,6 +42,7 @@ def test_generate_writes_a_configuration_that_verifies_exact(
         (["--model", "model", "--data", "images", "--resolution", "50"], "multiple of 16"),
         (["--model", "model", "--data", "images", "--set", "bins=x"], "bins = 'x'"),
         (["--model", "model", "--data", "images", "--budget", "1"], "at least"),
+        (["--model", "model", "--data", "images", "--blocks", "99"], "is no block of this model"),
         (["--model", "model", "--data", "images", "--recipe", "ablation"], "then plan --recipe"),
         (["--model", "model", "--data", "images", "--recipe", "nowhere.json"], "no such file"),
     ],

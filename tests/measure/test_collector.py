@@ -52,9 +52,9 @@ def test_a_plan_is_judged_once_at_each_number_of_samples(monkeypatch: pytest.Mon
     made: list[int] = []
     judge = collector_room.judge
 
-    def counted(records, *arguments):  # type: ignore[no-untyped-def]
+    def counted(records, *arguments, **options):  # type: ignore[no-untyped-def]
         made.append(len(records.timesteps))
-        return judge(records, *arguments)
+        return judge(records, *arguments, **options)
 
     monkeypatch.setattr(collector_room, "judge", counted)
     some = Collector(("a", "b"), (), {}, Recipe(), stop=Stop(samples=20))

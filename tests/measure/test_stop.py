@@ -51,9 +51,9 @@ def test_a_judgement_that_was_made_already_is_not_made_again(
     made: list[int] = []
     judge = room.judge
 
-    def counted(records, *arguments):  # type: ignore[no-untyped-def]
+    def counted(records, *arguments, **options):  # type: ignore[no-untyped-def]
         made.append(len(records.timesteps))
-        return judge(records, *arguments)
+        return judge(records, *arguments, **options)
 
     monkeypatch.setattr(room, "judge", counted)
     again = judgements(calibration(100), model, recipe, last=last)

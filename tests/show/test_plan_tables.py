@@ -64,6 +64,19 @@ def test_the_studys_own_plan_is_said_nothing_of_it() -> None:
     assert "1/3 text where a block has both" in caption(mixed.heatmaps(), mixed_plan())
 
 
+def test_what_is_left_out_is_said_and_stands_in_no_figure() -> None:
+    reference = load_reference("sd3.5-large")
+    plan = make_plan(reference, "sd3.5-large", Recipe(critical=(3, 9)), blocks="3,4,image")
+    assert (
+        "Planned is a part of the model alone (--blocks 3,4,image). Left out and not adapted: 515 "
+        "of 529 modules: all of 36 of 38 blocks and those that only text tokens pass through."
+    ) in plan_remarks(plan)
+    rows = block_rows(plan)
+    assert [row[5] == "left out" for row in rows] == [i not in (3, 4) for i in range(38)]
+    assert plan.critical == (3,)
+    assert pictures(reference, plan)
+
+
 def test_a_plans_block_may_lack_its_image() -> None:
     block = BlockPlan(name="a.0", image=None, text=0.1, contribution=1, factor=1)
     assert BlockPlan.model_validate_json(block.model_dump_json()) == block

@@ -1,5 +1,6 @@
 import copy
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,54 @@ def test_a_lycoris_file_becomes_adapters_and_back_exactly(kind: str, tmp_path: P
     network, _ = create_lycoris_from_weights(1.0, str(tmp_path / "back.safetensors"), fresh[2])
     network.apply_to()
     assert apart(output(fresh[2], inputs), expected) < 1e-6
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("sd3", "lycoris_"), ("auraflow", "transformer.")])
+def test_files_for_comfyui_have_the_names_that_it_knows(
+    kind: str, prefix: str, tmp_path: Path
+) -> None:
+    """It has no LyCORIS names for AuraFlow; `transformer.` and dots it has, which we read too."""
+    model, _ = model_and_inputs(kind)
+    saved_by_lycoris(model, tmp_path / "lycoris.safetensors")
+    again, _ = model_and_inputs(kind)
+    lycoris_to_peft(tmp_path / "lycoris.safetensors", again, tmp_path / "adapter")
+    peft_to_lycoris(tmp_path / "adapter", tmp_path / "comfyui.safetensors", comfyui=True)
+    tensors = load_file(tmp_path / "comfyui.safetensors")
+    assert all(key.startswith(prefix) for key in tensors)
+    if kind == "auraflow":
+        names = {name for name, _ in again.named_modules()}
+        assert {key.removeprefix(prefix).rpartition(".")[0] for key in tensors} <= names
+    lycoris_to_peft(tmp_path / "comfyui.safetensors", again, tmp_path / "back")
+    peft_to_lycoris(tmp_path / "back", tmp_path / "back.safetensors")
+    peft_to_lycoris(tmp_path / "adapter", tmp_path / "same.safetensors")
+    back, same = (load_file(tmp_path / f"{name}.safetensors") for name in ("back", "same"))
+    assert back.keys() == same.keys()
+    assert all(torch.equal(back[key], same[key]) for key in same)
+
+
+def test_lycoris_own_merge_of_low_rank_has_too_little_effect_and_converted_it_is_right(
+    tmp_path: Path,
+) -> None:
+    """The footgun: `merge_to` takes the scale twice; full matrices have scale 1."""
+    model, inputs = model_and_inputs("sd3")
+    base = copy.deepcopy(model)
+    before = output(model, inputs)
+    network = lycoris_network(model, full_matrix=False, linear_dim=3, linear_alpha=2)
+    save_file(network.state_dict(), tmp_path / "lycoris.safetensors")
+    trained_by = output(model, inputs)
+    lora = next(each for each in network.loras if each.scale != 1)
+    weight = lora.org_module[0].weight
+    whole = lora.get_weight(weight.shape)  # what the forward adds to the weight
+    merged, _ = lora.get_merged_weight(1.0, weight.shape)
+    ratio = ((merged - weight).norm() / whole.norm()).item()
+    if version("lycoris-lora").startswith("4.1."):
+        assert ratio == pytest.approx(lora.scale, rel=1e-4)
+
+    lycoris_to_peft(tmp_path / "lycoris.safetensors", base, tmp_path / "adapter")
+    converted = weighted.load(base, tmp_path / "adapter")
+    assert apart(trained_by, before) > 1e-3
+    assert apart(output(converted, inputs), trained_by) < 1e-5
+    assert apart(output(weighted.merge(converted), inputs), trained_by) < 1e-5
 
 
 def test_low_rank_and_its_scale_are_kept(tmp_path: Path) -> None:
@@ -163,7 +212,16 @@ def test_the_command_converts_both_ways(cli: Any, tmp_path: Path) -> None:
     assert cli("convert", "adapter", "-o", "back.safetensors").code == 0
     assert cli("convert", "lycoris.safetensors", "--model", "base", "-o", "adapter").code == 0
     (tmp_path / "other.safetensors").write_text("mine")
+    done = cli("convert", "adapter", "-o", "comfyui.safetensors", "--for", "comfyui")
+    assert "for ComfyUI (SD3, Flux, AuraFlow)" in done.out
     for arguments, message in {
+        (
+            "lycoris.safetensors",
+            "--for",
+            "comfyui",
+            "-o",
+            "x",
+        ): "--for is for a .safetensors file that is written; convert it to peft adapters first",
         ("none.safetensors", "-o", "x"): "there is no such file or folder",
         ("lycoris.safetensors", "-o", "x"): "--model is needed",
         ("lycoris.safetensors", "--model", "base", "-o", "x.safetensors"): "becomes a folder",

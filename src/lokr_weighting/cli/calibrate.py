@@ -24,6 +24,7 @@ def calibrate(
     buckets: options.Buckets = False,
     crops: options.Crops = 1,
     budget: options.Budget = None,
+    blocks: options.Blocks = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
     dtype: options.Dtype = None,
@@ -61,6 +62,7 @@ def calibrate(
         Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         stop=Stop(samples=samples, most=max_samples),
     )
     if is_main():

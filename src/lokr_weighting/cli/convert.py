@@ -1,7 +1,7 @@
 """`convert`: between LyCORIS files and stock peft adapters."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,14 @@ def convert(
         str | None,
         typer.Option(help="The model it was trained on, for a LyCORIS file's names; as for plan."),
     ] = None,
+    trainer: Annotated[
+        Literal["simpletuner", "comfyui"],
+        typer.Option(
+            "--for",
+            help="Who reads the .safetensors file. Both know the same names, but for AuraFlow's: "
+            "ComfyUI has others.",
+        ),
+    ] = "simpletuner",
     force: options.Force = False,
 ) -> None:
     """Convert a trained LoKr: SimpleTuner's or ComfyUI's file to peft adapters, or back.
@@ -35,18 +43,27 @@ def convert(
     if output.resolve() == source.resolve() or source.resolve() in output.resolve().parents:
         raise LokrWeightingError(f"{output}: is, or is in, what is converted; write elsewhere")
     if source.is_dir():
-        _to_lycoris(source, output, force)
+        _to_lycoris(source, output, trainer == "comfyui", force)
+    elif trainer == "comfyui":
+        raise LokrWeightingError(
+            f"{source}: --for is for a .safetensors file that is written; convert it to peft "
+            "adapters first, and those --for comfyui"
+        )
     else:
         _to_peft(source, output, model, force)
 
 
-def _to_lycoris(source: Path, output: Path, force: bool) -> None:
+def _to_lycoris(source: Path, output: Path, comfyui: bool, force: bool) -> None:
     if output.suffix != SUFFIX:
         raise LokrWeightingError(f"{output}: peft adapters become one file; name it *{SUFFIX}")
     from lokr_weighting.targets.conversion import peft_to_lycoris
 
-    count = peft_to_lycoris(source, output, replace=force)
-    typer.echo(f"Wrote {output}: {count} modules, for LyCORIS, SimpleTuner and ComfyUI (SD3, Flux)")
+    count = peft_to_lycoris(source, output, comfyui=comfyui, replace=force)
+    readers = "LyCORIS, SimpleTuner and ComfyUI (SD3, Flux)"
+    typer.echo(
+        f"Wrote {output}: {count} modules, for "
+        f"{'ComfyUI (SD3, Flux, AuraFlow)' if comfyui else readers}"
+    )
 
 
 def _to_peft(source: Path, output: Path, model: str | None, force: bool) -> None:

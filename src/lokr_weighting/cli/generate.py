@@ -20,6 +20,7 @@ def generate(
     buckets: options.Buckets = False,
     crops: options.Crops = 1,
     budget: options.Budget = None,
+    blocks: options.Blocks = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
     template: options.Template = None,
@@ -59,6 +60,14 @@ def generate(
             "the recipe ablation needs two measurements: run calibrate and ablate, then plan "
             "--recipe ablation --ablation ablation.json"
         )
+    from lokr_weighting.models.known import load_skeleton
+    from lokr_weighting.models.loading import pipeline_folder
+
+    skeleton = linears = None
+    if goal.format.linears is not None:
+        # before anything is measured: the trainer may not know this model
+        skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
+        linears = goal.linears(skeleton)
     from lokr_weighting.measure.stop import Stop
 
     calibrated = goal.path.with_suffix(".calibration")
@@ -68,23 +77,24 @@ def generate(
         Run(device, offload, similarity, gradients),
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         stop=Stop(samples=samples, most=max_samples),
     )
     if not is_main():
         return
-    from lokr_weighting.models.known import load_skeleton
-    from lokr_weighting.models.loading import pipeline_folder
     from lokr_weighting.plan.make import make_plan
     from lokr_weighting.records.store import SUMMARY
 
-    skeleton = load_skeleton(str(pipeline_folder(job.model, job.revision)))
+    skeleton = skeleton or load_skeleton(str(pipeline_folder(job.model, job.revision)))
     plan = make_plan(
         calibration,
         skeleton,
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         name=job.model,
         settled=settled,
         added=added,
+        linears=linears,
     )
     write(plan, skeleton, goal, calibrated / SUMMARY)

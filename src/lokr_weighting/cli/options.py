@@ -49,6 +49,14 @@ TrainerName = Annotated[
         "SimpleTuner has transformers of its own."
     ),
 ]
+VerifyTrainer = Annotated[
+    Literal["simpletuner", "diffusers", "kohya"],
+    typer.Option(
+        help="Whose classes count where the configuration names classes, and whose keys: "
+        "SimpleTuner has transformers of its own; kohya's sd-scripts has other names, and reads a "
+        "preset in TOML."
+    ),
+]
 Target = Annotated[
     str,
     typer.Option(
@@ -70,6 +78,15 @@ Output = Annotated[
 Budget = Annotated[
     str | None,
     typer.Option(help="120M parameters, a 240MiB bf16 file, or what uniform:8 would cost."),
+]
+Blocks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="top:N|NUMBERS|NAMES|image|text",
+        help="Plan a part of the model alone: top:8 (the blocks that the recipe prefers), "
+        "3,5,10-20, transformer_blocks.7, or image: the Linears that image tokens pass through. A "
+        "budget is then for that part.",
+    ),
 ]
 RecipeFile = Annotated[
     str | None,

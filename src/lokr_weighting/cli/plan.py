@@ -23,6 +23,7 @@ def plan(
     output: options.Output = None,
     target: options.Target = "lycoris",
     budget: options.Budget = None,
+    blocks: options.Blocks = None,
     recipe: options.RecipeFile = None,
     settings: options.RecipeSettings = None,
     ablation: options.AblationFile = None,
@@ -64,8 +65,10 @@ def plan(
         skeleton,
         recipe=chosen,
         budget=budget,
+        blocks=blocks,
         name=name,
         contributions=damage_shares(ablation, chosen, skeleton),
         added=added,
+        linears=goal.linears(skeleton),
     )
     write(made, skeleton, goal)

@@ -79,7 +79,8 @@ def report(
     judged = []
     if skeleton is not None and isinstance(measured, Calibration):
         like = (given.recipe, given.budget) if given else (chosen, budget)
-        judged = judgements(measured, skeleton, *like)
+        part = given.selected.blocks if given and given.selected else None
+        judged = judgements(measured, skeleton, *like, blocks=part)
     if given is None:
         if skeleton is None:
             raise LokrWeightingError(

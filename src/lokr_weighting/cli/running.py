@@ -41,6 +41,7 @@ def run_calibration(
     *,
     recipe: "Recipe",
     budget: str | None,
+    blocks: str | None,
     stop: "Stop",
 ) -> "tuple[Calibration, Settled | None]":
     """Calibrate with a progress bar; an interruption says how to go on."""
@@ -56,6 +57,7 @@ def run_calibration(
                 folder,
                 recipe=recipe,
                 budget=budget,
+                blocks=blocks,
                 stop=stop,
                 device=run.device,
                 offload=run.offload,

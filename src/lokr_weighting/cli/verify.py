@@ -1,7 +1,7 @@
 """`verify`: whether LyCORIS trains what a configuration says."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Never
 
 import typer
 
@@ -9,13 +9,14 @@ from lokr_weighting.cli import options
 from lokr_weighting.cli.exits import NOT_EXACT
 
 if TYPE_CHECKING:
+    from lokr_weighting.targets.kohya.check import Ignored
     from lokr_weighting.targets.lycoris.check import Checked
 
 
 def verify(
     config: options.ConfigFile,
     model: options.Model,
-    trainer: options.TrainerName = "simpletuner",
+    trainer: options.VerifyTrainer = "simpletuner",
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every module that differs.")
     ] = False,
@@ -27,12 +28,20 @@ def verify(
     key is read; 1: not.
     """
     from lokr_weighting.models.known import load_skeleton
-    from lokr_weighting.targets.lycoris.config import read_config
 
-    parsed = read_config(config)
-    from lokr_weighting.targets.lycoris.check import check
+    if trainer == "kohya":
+        from lokr_weighting.targets.kohya.check import Ignored, check_kohya
 
-    checked = check(load_skeleton(model), parsed, trainer)
+        checked = check_kohya(load_skeleton(model), config)
+        if isinstance(checked, Ignored):
+            _say_ignored(checked, as_json)
+    else:
+        from lokr_weighting.targets.lycoris.config import read_config
+
+        parsed = read_config(config)
+        from lokr_weighting.targets.lycoris.check import check
+
+        checked = check(load_skeleton(model), parsed, trainer)
     if as_json:
         options.print_json(_as_json(checked))
     else:
@@ -42,6 +51,23 @@ def verify(
         console().print(checked_table(checked, None if show_all else 20))
     if not checked.exact:
         raise typer.Exit(NOT_EXACT)
+
+
+def _say_ignored(ignored: "Ignored", as_json: bool) -> Never:
+    """A configuration that sd-scripts does not read as what it is."""
+    if as_json:
+        options.print_json(
+            {
+                "exact": False,
+                "trainer": "kohya",
+                "ignored": True,
+                "made_modules": ignored.modules,
+                "made_parameters": ignored.parameters,
+            }
+        )
+    else:
+        typer.echo(str(ignored))
+    raise typer.Exit(NOT_EXACT)
 
 
 def elsewhere_as_json(checked: "Checked") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lokr_weighting.files import check_there
 from lokr_weighting.targets.registry import Format, NotExact
 
 if TYPE_CHECKING:
+    from lokr_weighting.models.blocks import BlockLinear
     from lokr_weighting.models.skeleton import Skeleton
     from lokr_weighting.plan.added import Added
     from lokr_weighting.plan.plan import Plan
@@ -83,6 +84,14 @@ class Goal:
             [template, *inputs],
             self.force,
         )
+
+    def linears(self, skeleton: "Skeleton") -> "list[BlockLinear] | None":
+        """The model's Linears as the trainer has them, where it has others.
+
+        Raises:
+            LokrWeightingError: they are not known.
+        """
+        return None if self.format.linears is None else self.format.linears(skeleton)
 
     def read_template(self) -> "LycorisConfig | None":
         """The template, if there is one.

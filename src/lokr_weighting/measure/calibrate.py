@@ -25,6 +25,7 @@ from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.identity import module_fingerprint
 from lokr_weighting.models.loading import Offload, evaluating
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import read_selection
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.processes import from_main, in_order, joined
 from lokr_weighting.records.calibration import Calibration
@@ -40,6 +41,7 @@ def calibrate_folder(
     recipe: Recipe | None = None,
     *,
     budget: str | None = None,
+    blocks: str | None = None,
     stop: Stop | None = None,
     device: str | None = None,
     offload: Offload = "none",
@@ -58,6 +60,7 @@ def calibrate_folder(
         output: the calibration's folder.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
+        blocks: its part of the model, as in `make_plan`; every block is measured all the same.
         stop: when to stop.
         device: "cuda", "cpu", ...; by default a GPU where there is one.
         offload: as for `PipelineForward`.
@@ -94,6 +97,7 @@ def calibrate_folder(
         settings=prepared.settings,
         recipe=recipe,
         budget=budget,
+        selection=None if blocks is None else read_selection(blocks, prepared.blocks),
         stop=stop,
         skipped={problem.name: problem.reason for problem in images.problems},
         on_progress=on_progress,
@@ -140,6 +144,7 @@ def calibrate(
     *,
     recipe: Recipe | None = None,
     budget: str | None = None,
+    blocks: str | None = None,
     stop: Stop | None = None,
     seed: int = 0,
     text_mask: Callable[[Any], Tensor | None] | None = None,
@@ -164,6 +169,7 @@ def calibrate(
             `KnownForward`), with noise that the seed decides.
         recipe: the recipe of the plan that must settle.
         budget: its budget.
+        blocks: its part of the model, as in `make_plan`; every block is measured all the same.
         stop: when to stop.
         seed: decides the timesteps; what else is random in a forward of your own is yours.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
@@ -215,6 +221,7 @@ def calibrate(
             },
             recipe=recipe,
             budget=budget,
+            selection=None if blocks is None else read_selection(blocks, block_names(model)),
             stop=stop,
             on_progress=progress,
             similarity=similarity,

@@ -9,8 +9,9 @@ from pathlib import Path
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.blocks import BlockLinear
-from lokr_weighting.plan.budget import possible_size
+from lokr_weighting.plan.budget import largest_size, possible_size
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import Selection
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.record import Measured, NotFinite, Record, stack_records
@@ -35,6 +36,7 @@ class Collector:
         recipe: the recipe the plan will be made with; where that does not go by distances, the
             study's must settle.
         budget: its budget.
+        selection: its part of the model.
         stop: when to stop.
         store: where to keep it; None: in memory alone.
         skipped: images left out -> why.
@@ -48,6 +50,7 @@ class Collector:
     settings: Settings
     recipe: Recipe
     budget: str | None = None
+    selection: Selection | None = None
     stop: Stop = field(default_factory=Stop)
     store: CalibrationStore | None = None
     skipped: dict[str, str] = field(default_factory=dict)
@@ -62,7 +65,13 @@ class Collector:
     def __post_init__(self) -> None:
         self.stop.check(self.recipe.bins)
         if self.budget is not None:
-            possible_size(self.budget, self.linears)
+            known = self.linears
+            if self.selection is not None:
+                known = self.selection.known_part(self.linears, self.blocks)
+            if known is None:
+                largest_size(self.budget, self.linears)
+            else:
+                possible_size(self.budget, known)
 
     @property
     def count(self) -> int:
@@ -126,7 +135,14 @@ class Collector:
         if self._judged != self.count:
             records = stack_records(self.records, self.recipe.tokens)
             recipe = self.recipe.of_distances
-            self.settled = judge(records, self.linears, self.blocks, recipe, self.budget)
+            self.settled = judge(
+                records,
+                self.linears,
+                self.blocks,
+                recipe,
+                self.budget,
+                selection=self.selection,
+            )
             self._judged = self.count
             self.on_progress(self.count, self.next_check, self.settled)
         if self.stop.samples is not None or self.count >= self.stop.most:

@@ -8,6 +8,7 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import read_selection
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.records.calibration import Calibration
 
@@ -66,6 +67,7 @@ def judgements(
     recipe: Recipe,
     budget: str | None = None,
     *,
+    blocks: str | None = None,
     last: Settled | None = None,
 ) -> list[Settled]:
     """How settled the plan was at every number of samples at which it could have been judged.
@@ -75,6 +77,7 @@ def judgements(
         model: the model that was measured.
         recipe: the plan's recipe.
         budget: its budget.
+        blocks: its part of the model, as in `make_plan`.
         last: the judgement on all samples, where it was made already.
 
     Returns:
@@ -82,11 +85,19 @@ def judgements(
     """
     recipe = recipe.of_distances
     linears, names = block_linears(model), block_names(model)
+    selection = None if blocks is None else read_selection(blocks, names)
     total = len(calibration.records)
     return [
         last
         if last is not None and count == last.samples == total
-        else judge(calibration.stacked(recipe.tokens, count), linears, names, recipe, budget)
+        else judge(
+            calibration.stacked(recipe.tokens, count),
+            linears,
+            names,
+            recipe,
+            budget,
+            selection=selection,
+        )
         for count in _counts(total, recipe.bins)
     ]
 

@@ -38,6 +38,8 @@ class BlockLinear:
         out_features: output width; a convolution's output channels.
         in_features: input width; a convolution's input channels, of one group.
         kernel: a convolution's kernel, e.g. (3, 3); () for a Linear.
+        joins: in a trainer whose model joins several into one: diffusers' Linears that it is; () in
+            diffusers' own model.
         groups: into how many a convolution parts its channels; 1 for a Linear.
         stream: whose tokens pass through it, "image" or "text"; None where both do. In a block of
             one stream alone it is that one.
@@ -54,6 +56,7 @@ class BlockLinear:
     added: int = 0
     kernel: tuple[int, ...] = ()
     groups: int = 1
+    joins: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

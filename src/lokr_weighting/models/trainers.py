@@ -13,7 +13,11 @@ from lokr_weighting.models.table import FamilyFile, family_files
 
 Trainer = Literal["simpletuner", "diffusers"]
 
-LIBRARIES: dict[Trainer, str] = {"simpletuner": "SimpleTuner", "diffusers": "diffusers"}
+LIBRARIES = {
+    "simpletuner": "SimpleTuner",
+    "diffusers": "diffusers",
+    "kohya": "kohya's sd-scripts",
+}
 """A trainer -> what its library is called."""
 SIMPLETUNER_VERSION = "4.10.1"
 """The version whose classes the families' files name."""

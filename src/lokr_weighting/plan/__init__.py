@@ -12,6 +12,7 @@ from lokr_weighting.plan.plan import (
     write_plan,
 )
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import Selection, read_selection
 
 __all__ = [
     "BlockPlan",
@@ -19,10 +20,12 @@ __all__ = [
     "Measurement",
     "Plan",
     "Recipe",
+    "Selection",
     "choice_by_distance",
     "linear_factors",
     "make_plan",
     "parameters_without_critical",
     "read_plan",
+    "read_selection",
     "write_plan",
 ]

@@ -15,8 +15,9 @@ from lokr_weighting.plan.averaged import averaged
 from lokr_weighting.plan.choice import Choice, choice_by_distance, choice_of
 from lokr_weighting.plan.factors import linear_factors, wanted_factor
 from lokr_weighting.plan.gradient import factors_by_gain, shares_by_norm
-from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan
+from lokr_weighting.plan.plan import BlockPlan, LinearPlan, Measurement, Plan, Selected
 from lokr_weighting.plan.recipe import Recipe, block_factors
+from lokr_weighting.plan.selection import read_selection
 from lokr_weighting.plan.settled import Settled, judge
 from lokr_weighting.plan.splits import capped, split_of
 from lokr_weighting.records.calibration import Calibration
@@ -34,11 +35,13 @@ def make_plan(
     recipe: Recipe | None = None,
     *,
     budget: str | None = None,
+    blocks: str | None = None,
     name: str | None = None,
     settled: Settled | None = None,
     contributions: np.ndarray | None = None,
     gains: Gains | None = None,
     added: Added = NOTHING,
+    linears: Sequence[BlockLinear] | None = None,
 ) -> Plan:
     """Turn a measurement into a plan.
 
@@ -49,6 +52,9 @@ def make_plan(
             names and Linear widths are read.
         recipe: the settings; the study's by default.
         budget: "120M", "240MiB", "uniform:8" or None for what the recipe itself costs.
+        blocks: plan a part of the model alone, as for `read_selection`: "top:8", "3,5,10-20",
+            "transformer_blocks.7", "image", ... What every block contributes, and its factor, is
+            as for the whole; the budget is for the part.
         name: what the plan calls the model; by default its own name.
         settled: what resampling these samples said, where the same recipe and budget have been
             judged already.
@@ -58,35 +64,53 @@ def make_plan(
         gains: for recipes by gradient; by default the calibration's own.
         added: what a template adds to every Linear (`targets.lycoris.added_by`): the budget counts
             it.
+        linears: the Linears to plan, where a trainer's model joins some of diffusers' into one
+            (`targets.kohya.linears`); by default the model's own.
 
     Raises:
         LokrWeightingError: the measurement is of another number of blocks than the model has or
             lacks what the recipe goes by, the model's family is not known, a timestep bin is empty,
-            or the budget cannot be met.
+            the budget cannot be met, or `blocks` names what the model does not have.
     """
     recipe = recipe or Recipe()
+    if recipe.name == "gradient" and linears is not None:
+        raise LokrWeightingError(
+            "the recipe gradient goes by what each of diffusers' Linears gains, and this trainer's "
+            "model joins several into one; use gradient-norm or distance"
+        )
     heatmaps, records = averaged(measured, recipe)
     name = name or (model if isinstance(model, str) else _name_of(model))
     skeleton = load_skeleton(model) if isinstance(model, str) else skeleton_of(model)
-    names, inside = block_names(skeleton), added.to(block_linears(skeleton))
+    names, own = block_names(skeleton), block_linears(skeleton)
+    inside = added.to(own if linears is None else linears)
     _check_blocks(heatmaps, names, name)
 
     if gains is None and isinstance(measured, Calibration):
         gains = measured.gains
     named = replace(heatmaps, blocks=tuple(names))
-    choice = _choice(named, recipe, inside, names, contributions, gains)
+    choice = _choice(named, recipe, own, names, contributions, gains)
+    selection = None if blocks is None else read_selection(blocks, names)
+    part = inside
+    if selection is not None:
+        part = [inside[place] for place in selection.places_by(choice, inside, names)]
     if recipe.name == "gradient" and gains is not None:
-        wanted = factors_by_gain(inside, gains, budget)
+        wanted = factors_by_gain(part, gains, budget)
     else:
-        wanted = linear_factors(inside, names, choice, recipe, budget)
+        wanted = linear_factors(part, names, choice, recipe, budget)
     if records is None or contributions is not None or not recipe.by_distance:
         settled = None
-    elif settled is None or settled.samples != len(records.timesteps) or added != NOTHING:
-        settled = judge(records, inside, names, recipe, budget)
-    linears = tuple(
+    elif (
+        settled is None
+        or settled.samples != len(records.timesteps)
+        or added != NOTHING
+        or linears is not None
+    ):
+        settled = judge(records, inside, names, recipe, budget, selection=selection)
+    planned_linears = tuple(
         _linear_plan(linear, names.index(linear.block), factor)
-        for linear, factor in zip(inside, wanted, strict=True)
+        for linear, factor in zip(part, wanted, strict=True)
     )
+    planned = {linear.block for linear in part}
     image, text = heatmaps.image.mean(axis=0), heatmaps.text.mean(axis=0)
     return Plan(
         model=name,
@@ -98,7 +122,13 @@ def make_plan(
         ),
         recipe=recipe,
         budget=budget,
-        parameters=sum(linear.parameters for linear in linears),
+        selected=selection
+        and Selected(
+            blocks=selection.asked,
+            stream=selection.stream,
+            left_out=len(inside) - len(part),
+        ),
+        parameters=sum(linear.parameters for linear in planned_linears),
         blocks=tuple(
             BlockPlan(
                 name=block,
@@ -109,12 +139,14 @@ def make_plan(
                 contribution=float(choice.shares[i]),
                 contribution_error=_number(settled and settled.contribution_error, i),
                 kept=_number(settled and settled.kept, i),
-                factor=None if recipe.name == "gradient" else choice.factors[i],
+                factor=None
+                if recipe.name == "gradient" or block not in planned
+                else choice.factors[i],
                 critical=choice.critical.get(i, ()),
             )
             for i, block in enumerate(names)
         ),
-        linears=linears,
+        linears=planned_linears,
     )
 
 
@@ -166,6 +198,7 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         added=linear.added,
         kernel=linear.kernel,
         groups=linear.groups,
+        joins=linear.joins,
     )
 
 

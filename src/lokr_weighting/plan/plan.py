@@ -16,6 +16,7 @@ from pydantic import (
 
 from lokr_weighting.digests import short_digest
 from lokr_weighting.files import read_model, write_json
+from lokr_weighting.models.blocks import Stream
 from lokr_weighting.notebooks import ShownInNotebooks
 from lokr_weighting.plan.alone import Alone, blocks_alone
 from lokr_weighting.plan.recipe import Reason, Recipe
@@ -48,7 +49,8 @@ class BlockPlan(Part):
     text alone; text: null where it hands no text on); `critical` says by which streams' rule the
     block is critical, or "given". `*_error` are standard errors, `kept` the share of resamples in
     which all of the block's splits are the ones written here; null where the measurement's samples
-    are not known. `factor` is null where the recipe chooses for each Linear instead.
+    are not known. `factor` is null where the recipe chooses for each Linear instead, and where the
+    block is left out.
     """
 
     name: str
@@ -69,7 +71,8 @@ class LinearPlan(Part):
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
     feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
     template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
-    `kernel`; its `in_features` are one group's input channels.
+    `kernel`; its `in_features` are one group's input channels. In a plan for a trainer whose model
+    has other names than diffusers', `joins` are diffusers' Linears that are one there.
     """
 
     name: str
@@ -83,13 +86,16 @@ class LinearPlan(Part):
     added: Annotated[int, Field(ge=0)] = 0
     kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
     groups: Annotated[int, Field(ge=1)] = 1
+    joins: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A Linear is written without a convolution's keys, as before there were any."""
+        """A Linear is written without the keys of others, as before there were any."""
         written = write(self)
         if not self.kernel:
             del written["kernel"], written["groups"]
+        if not self.joins:
+            del written["joins"]
         return written
 
     @model_validator(mode="after")
@@ -116,17 +122,42 @@ class LinearPlan(Part):
         return self.split.shapes_with(self.kernel)
 
 
+class Selected(Part):
+    """Which part of the model was asked for (`plan.selection`), where not all of it is planned.
+
+    `stream` says whose Linears alone are planned, beside those that both streams pass through;
+    null: all of the blocks'. `left_out` counts the Linears and convolutions that are not.
+    """
+
+    blocks: str
+    stream: Stream | None = None
+    left_out: Annotated[int, Field(ge=0)]
+
+
 class Plan(ShownInNotebooks, Part):
-    """A plan; `parameters` is the number of trainable parameters in all."""
+    """A plan; `parameters` is the number of trainable parameters in all.
+
+    `blocks` are all of the model's; those of which `linears` names nothing are left out, as
+    `selected` asked.
+    """
 
     schema_version: Literal[1] = 1
     model: str
     measurement: Measurement
     recipe: Recipe
     budget: str | None = None
+    selected: Selected | None = None
     parameters: int
     blocks: tuple[BlockPlan, ...]
     linears: tuple[LinearPlan, ...]
+
+    @model_serializer(mode="wrap")
+    def _whole_models_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The plan of a whole model is written as before there were others."""
+        written = write(self)
+        if self.selected is None:
+            del written["selected"]
+        return written
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -152,8 +183,22 @@ class Plan(ShownInNotebooks, Part):
 
     @property
     def critical(self) -> tuple[int, ...]:
-        """The critical blocks' indices."""
-        return tuple(i for i, block in enumerate(self.blocks) if block.critical)
+        """The critical blocks' indices, of those that are planned."""
+        left_out = {*self.left_out}
+        return tuple(
+            i for i, block in enumerate(self.blocks) if block.critical and i not in left_out
+        )
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The indices of the blocks that are not planned."""
+        planned = {linear.block for linear in self.linears}
+        return tuple(index for index, _ in enumerate(self.blocks) if index not in planned)
+
+    @property
+    def has_own_names(self) -> bool:
+        """Whether its Linears are a trainer's own model's, and not diffusers'."""
+        return any(linear.joins for linear in self.linears)
 
     @property
     def alone(self) -> Alone:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear
 from lokr_weighting.plan.choice import choice_by_distance
 from lokr_weighting.plan.factors import linear_factors
 from lokr_weighting.plan.recipe import Recipe
+from lokr_weighting.plan.selection import Selection
 from lokr_weighting.plan.splits import factor_ranges
 from lokr_weighting.records.average import RESAMPLES, heatmaps_of, resampled
 from lokr_weighting.records.heatmaps import Heatmaps
@@ -27,7 +29,8 @@ class Settled:
     Attributes:
         samples: how many samples were resampled.
         same: the share of resamples that give the very plan, split for split.
-        near: the share in which every Linear is within one split of the plan's.
+        near: the share in which every Linear is within one split of the plan's; one that is left
+            out counts as one split coarser than its coarsest.
         kept: for each block, the share in which all its splits are the plan's, (blocks,).
         contribution_error: the contributions' standard errors, (blocks,): how far the resamples'
             contributions lie from the plan's, as a root mean square. Clipping at a percentile
@@ -48,6 +51,7 @@ def judge(
     recipe: Recipe,
     budget: str | None = None,
     *,
+    selection: Selection | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Settled:
@@ -59,6 +63,7 @@ def judge(
         names: the model's blocks, in the order of the records' columns.
         recipe: the settings; of a recipe that goes by distances.
         budget: as in `make_plan`.
+        selection: which part is planned; a resample may choose other blocks.
         resamples: how many resamples.
         seed: decides the resamples.
 
@@ -67,10 +72,17 @@ def judge(
     """
     block_of = np.array([names.index(linear.block) for linear in linears])
 
+    every = range(len(linears))
+    left_out = np.array([len(factor_ranges(x.out_features, x.in_features)) for x in linears])
+
     def levels(heatmaps: Heatmaps) -> tuple[np.ndarray, np.ndarray]:
         choice = choice_by_distance(heatmaps, recipe)
-        chosen = linear_factors(linears, names, choice, recipe, budget)
-        return choice.shares, np.array([_level(x, f) for x, f in zip(linears, chosen, strict=True)])
+        places = every if selection is None else selection.places_by(choice, linears, names)
+        part = [linears[place] for place in places]
+        chosen = linear_factors(part, names, choice, recipe, budget)
+        reached = left_out.copy()
+        reached[places] = [_level(x, f) for x, f in zip(part, chosen, strict=True)]
+        return choice.shares, reached
 
     blocks = tuple(names)
     planned, written = levels(replace(heatmaps_of(records, recipe.bins), blocks=blocks))
@@ -81,8 +93,19 @@ def judge(
         resamples=resamples,
         seed=seed,
     )
+
+    def redone_levels(heatmaps: Heatmaps) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return levels(heatmaps)
+        except LokrWeightingError:
+            if selection is None or not selection.top:
+                raise
+            # the budget that these blocks meet is none for the ones that this resample chooses
+            return choice_by_distance(heatmaps, recipe).shares, left_out
+
     redone = [
-        levels(Heatmaps(image, text, blocks=blocks)) for image, text in zip(*streams, strict=True)
+        redone_levels(Heatmaps(image, text, blocks=blocks))
+        for image, text in zip(*streams, strict=True)
     ]
     shares = np.stack([share for share, _ in redone])
     apart = np.abs(np.stack([level for _, level in redone]) - written)

@@ -118,16 +118,12 @@ def combined_figure(heatmaps: Heatmaps) -> Figure:
 def factors_figure(plan: Plan) -> Figure:
     """The factor of each block (the study's Figure 3); critical blocks are hatched.
 
-    Where each Linear has its own, the mean of the block's is drawn.
+    Where each Linear has its own, the mean of the block's is drawn; a block that is left out of the
+    plan has no bar.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     ax = figure.subplots()
-    factors = [
-        np.mean([linear.factor for linear in plan.linears if linear.block == index])
-        if block.factor is None
-        else block.factor
-        for index, block in enumerate(plan.blocks)
-    ]
+    factors = [block.factor or _mean_factor(plan, index) for index, block in enumerate(plan.blocks)]
     bars = ax.bar(range(len(factors)), factors, color=BLUE)
     for index in plan.critical:
         bars[index].set(facecolor=ORANGE, edgecolor="black", hatch="//")
@@ -135,6 +131,11 @@ def factors_figure(plan: Plan) -> Figure:
     ax.set(xlabel="block", ylabel="factor (less is more parameters)", label="factor")
     _block_ticks(ax, range(len(factors)))
     return figure
+
+
+def _mean_factor(plan: Plan, block: int) -> float:
+    factors = [linear.factor for linear in plan.linears if linear.block == block]
+    return float(np.mean(factors)) if factors else 0.0
 
 
 def contributions_figure(plan: Plan) -> Figure:

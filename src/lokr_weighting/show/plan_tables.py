@@ -15,6 +15,7 @@ from lokr_weighting.plan.recipe import RECIPES
 
 MODULE_COLUMNS = ("module", "in", "out", "factor", "split", "parameters", "share")
 SPLIT_COLUMNS = ("ff, modulation", "others")
+LEFT_OUT = "left out"
 ON_AN_EDGE = 0.9  # a block that keeps its splits in fewer resamples than this
 
 
@@ -38,7 +39,7 @@ def block_columns(plan: Plan) -> list[str]:
 
 def block_rows(plan: Plan) -> list[list[str]]:
     """One row a block: what was measured, the factor, the splits, and what they cost."""
-    rows = []
+    rows, left_out = [], {*plan.left_out}
     for index, block in enumerate(plan.blocks):
         linears = [linear for linear in plan.linears if linear.block == index]
         cost = plan.parameters_of(index)
@@ -49,7 +50,9 @@ def block_rows(plan: Plan) -> list[list[str]]:
                 _with_error(block.text, block.text_error, 4),
                 _with_error(block.contribution, block.contribution_error, 3),
                 f"{block.factor or '-'}{'*' if block.critical else ''}",
-                _splits(linear for linear in linears if linear.base),
+                LEFT_OUT
+                if index in left_out
+                else _splits(linear for linear in linears if linear.base),
                 _splits(linear for linear in linears if not linear.base),
                 f"{cost:,}",
                 f"{cost / plan.parameters:.1%}",
@@ -97,6 +100,8 @@ def plan_remarks(plan: Plan) -> list[str]:
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
         *_which_streams(plan),
+        *_left_out(plan),
+        *_joined(plan),
         f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
@@ -124,6 +129,40 @@ def plan_remarks(plan: Plan) -> list[str]:
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
     return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """What of the model is not planned because a part of it was asked for."""
+    if plan.selected is None:
+        return []
+    asked = f"Planned is a part of the model alone (--blocks {plan.selected.blocks}). "
+    if not plan.selected.left_out:
+        return [f"{asked}It is the whole: nothing is left out."]
+    without = []
+    if plan.left_out:
+        without.append(f"all of {len(plan.left_out)} of {len(plan.blocks)} blocks")
+    if plan.selected.stream is not None:
+        other = "text" if plan.selected.stream == "image" else "image"
+        without.append(f"those that only {other} tokens pass through")
+    count = len(plan.linears) + plan.selected.left_out
+    budget = " The budget is for this part." if plan.budget else ""
+    return [
+        f"{asked}Left out and not adapted: {plan.selected.left_out} of {count} modules: "
+        f"{' and '.join(without)}.{budget}"
+    ]
+
+
+def _joined(plan: Plan) -> list[str]:
+    """Which of the model's Linears are one in the trainer's."""
+    joined = [linear for linear in plan.linears if len(linear.joins) > 1]
+    if not joined:
+        return []
+    names = sorted({linear.name.rpartition(".")[2] for linear in joined})
+    return [
+        f"The trainer's model joins Linears: {len(joined)} ({', '.join(names)}) are "
+        f"{sum(len(linear.joins) for linear in joined)} in diffusers' model. Each gets one factor, "
+        "and the parameters are those of the joined ones."
+    ]
 
 
 def _which_streams(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from lokr_weighting.models.trainers import LIBRARIES, SIMPLETUNER_VERSION, Trainer
+from lokr_weighting.models.trainers import LIBRARIES, SIMPLETUNER_VERSION
 from lokr_weighting.plan.file_size import BYTES_PER_PARAMETER
 from lokr_weighting.targets.lycoris.check import Checked
 from lokr_weighting.targets.lycoris.readback import ModuleResult, Readback
@@ -167,7 +167,7 @@ def _reasons(title: str, what: str, reasons: Mapping[str, str]) -> RenderableTyp
     return table
 
 
-def _library(trainer: Trainer) -> str:
+def _library(trainer: str) -> str:
     version = f" {SIMPLETUNER_VERSION}" if trainer == "simpletuner" else ""
     return f"{LIBRARIES[trainer]}{version}"
 

@@ -24,6 +24,11 @@ from lokr_weighting.targets.replaced import replace_adapters, replace_file
 from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
 from lokr_weighting.targets.trained import Factors, read_lycoris, read_peft
 
+WITHOUT_LYCORIS_NAMES = ("joint_transformer_blocks.",)
+"""How a module's name begins in AuraFlow, whose LyCORIS names ComfyUI a125cd84 does not know."""
+DIFFUSERS_PREFIX = "transformer."
+"""What stands before a module's name in the names that it knows of every such model."""
+
 
 def lycoris_to_peft(
     file: Path, model: nn.Module, folder: Path, *, replace: bool = True
@@ -85,7 +90,9 @@ def lycoris_to_peft(
     return list(adapters)
 
 
-def peft_to_lycoris(folder: Path, file: Path, *, replace: bool = True) -> int:
+def peft_to_lycoris(
+    folder: Path, file: Path, *, comfyui: bool = False, replace: bool = True
+) -> int:
     """Write weighted peft adapters as one LyCORIS file, for SimpleTuner and ComfyUI.
 
     Every module has an alpha. A scale that a full matrix cannot carry goes into w1.
@@ -93,6 +100,8 @@ def peft_to_lycoris(folder: Path, file: Path, *, replace: bool = True) -> int:
     Args:
         folder: the adapters' folder, with weights.
         file: the .safetensors file to write.
+        comfyui: name the modules as ComfyUI does where it does not know LyCORIS's names
+            (`WITHOUT_LYCORIS_NAMES`).
         replace: whether something else may be there already.
 
     Returns:
@@ -105,8 +114,9 @@ def peft_to_lycoris(folder: Path, file: Path, *, replace: bool = True) -> int:
     """
     tensors: dict[str, Tensor] = {}
     modules = read_peft(folder)
+    dotted = comfyui and any(name.startswith(WITHOUT_LYCORIS_NAMES) for name in modules)
     for name, factors in modules.items():
-        key = lycoris_key(name)
+        key = f"{DIFFUSERS_PREFIX}{name}" if dotted else lycoris_key(name)
         own = dict(factors.tensors)
         rank = factors.rank
         if rank is None and factors.scale != 1.0:

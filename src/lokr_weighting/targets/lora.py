@@ -10,6 +10,7 @@ from peft import LoraConfig
 
 from lokr_weighting.plan.plan import LinearPlan, Plan
 from lokr_weighting.targets.replaced import replace_adapters
+from lokr_weighting.targets.tensors import check_names
 
 
 def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
@@ -20,7 +21,11 @@ def lora_config(plan: Plan, base_model: str | None = None) -> LoraConfig:
     Args:
         plan: the plan.
         base_model: what the file calls the model.
+
+    Raises:
+        LokrWeightingError: the plan is for a trainer's own names.
     """
+    check_names(plan)
     rank_of = ranks(plan)
     common = Counter(rank_of.values()).most_common(1)[0][0]
     patterns = {f"^{re.escape(name)}": rank for name, rank in rank_of.items() if rank != common}

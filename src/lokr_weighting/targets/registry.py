@@ -15,6 +15,8 @@ from lokr_weighting.errors import LokrWeightingError
 if TYPE_CHECKING:
     from torch import nn
 
+    from lokr_weighting.models.blocks import BlockLinear
+    from lokr_weighting.models.skeleton import Skeleton
     from lokr_weighting.plan.plan import Plan
     from lokr_weighting.targets.lycoris.config import LycorisConfig
     from lokr_weighting.targets.lycoris.readback import Readback
@@ -49,6 +51,8 @@ class Format:
         is_folder: whether that is a folder.
         takes_template: whether a user's own LyCORIS configuration may be its template.
         prepare: from a plan, the model (None: not to be read back) and a template.
+        linears: the Linears of a model of diffusers' as the trainer has them, where its own model
+            joins some into one; None: diffusers' own.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Format:
     is_folder: bool
     takes_template: bool
     prepare: "Callable[[Plan, nn.Module | None, LycorisConfig | None], Prepared]"
+    linears: "Callable[[Skeleton], list[BlockLinear]] | None" = None
 
 
 class NotExact(LokrWeightingError):  # noqa: N818  it says what the network is
@@ -146,6 +151,71 @@ def _lora(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | Non
     return Prepared(said, lambda path: write_lora_config(plan, path, plan.model), without)
 
 
+def _kohya(plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | None") -> Prepared:
+    from lokr_weighting.targets.kohya.preset import preset_of, write_preset
+
+    preset = preset_of(plan)
+    said = None
+    if transformer is not None:
+        from lokr_weighting.models.skeleton import skeleton_of
+        from lokr_weighting.targets.kohya.check import read_back_preset
+        from lokr_weighting.targets.kohya.names import stand_in
+        from lokr_weighting.targets.tensors import differences_from_plan
+
+        readback = read_back_preset(stand_in(skeleton_of(transformer)), preset)
+        differences = differences_from_plan(plan, readback.made)
+        if not readback.exact or differences:
+            raise NotExact(readback, differences)
+        made = len(readback.modules), readback.made_parameters
+        said = (
+            f"{as_planned('LyCORIS', _lycoris_version(), *made)}, by lycoris.kohya.create_network "
+            "on modules with sd-scripts' names."
+        )
+    return Prepared(said, lambda path: write_preset(path, plan))
+
+
+def _kohya_lora(
+    plan: "Plan", transformer: "nn.Module | None", _: "LycorisConfig | None"
+) -> Prepared:
+    from lokr_weighting.targets.kohya.lora import lora_settings, ranks_found, write_settings
+    from lokr_weighting.targets.lora import ranks
+
+    settings = lora_settings(plan)
+    said = None
+    if transformer is not None:
+        from lokr_weighting.models.skeleton import skeleton_of
+
+        found, wanted = ranks_found(skeleton_of(transformer), settings), ranks(plan)
+        if found != wanted:
+            name = next(iter({*found.items()} ^ {*wanted.items()}))[0]
+            raise LokrWeightingError(
+                f"sd-scripts' LoRA would give {name} rank {found.get(name, 0)} and not "
+                f"{wanted.get(name, 0)}: is the plan of another model?"
+            )
+        made = sum(
+            found[each.name] * (each.in_features + each.out_features) for each in plan.linears
+        )
+        said = (
+            f"by the rule of sd-scripts' networks/lora_flux.py (not run: it is no library), "
+            f"{len(found)} modules get their ranks and no others, {made:,} trainable parameters of "
+            f"the plan's {plan.parameters:,} as LoRA; the table's splits are the LoKr's."
+        )
+    return Prepared(said, lambda path: write_settings(path, plan))
+
+
+def _kohya_linears(model: "Skeleton") -> "list[BlockLinear]":
+    from lokr_weighting.targets.kohya.names import linears
+
+    return linears(model)
+
+
+def _kohya_lora_linears(model: "Skeleton") -> "list[BlockLinear]":
+    from lokr_weighting.targets.kohya.lora import check_flux
+
+    check_flux(model)
+    return _kohya_linears(model)
+
+
 def _trainable(model: "nn.Module") -> int:
     return sum(each.numel() for each in model.parameters() if each.requires_grad)
 
@@ -177,6 +247,24 @@ FORMATS = {
             is_folder=True,
             takes_template=False,
             prepare=_lora,
+        ),
+        Format(
+            "kohya",
+            "a LyCORIS preset for kohya's sd-scripts (SD3, Flux)",
+            output="kohya_preset.toml",
+            is_folder=False,
+            takes_template=False,
+            prepare=_kohya,
+            linears=_kohya_linears,
+        ),
+        Format(
+            "kohya-lora",
+            "ranks for the Flux LoRA of kohya's sd-scripts",
+            output="kohya_lora.toml",
+            is_folder=False,
+            takes_template=False,
+            prepare=_kohya_lora,
+            linears=_kohya_lora_linears,
         ),
     )
 }

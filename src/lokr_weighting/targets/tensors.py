@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
 
@@ -26,6 +27,19 @@ def label_of(tensors: Tensors | None) -> str:
         (out_l, in_m), (out_k, in_n, *_) = tensors["lokr_w1"], tensors["lokr_w2"]
         return Split(out_l, out_k, in_m, in_n).label
     return ", ".join(f"{name} {list(shape)}" for name, shape in tensors.items() if shape)
+
+
+def check_names(plan: Plan) -> None:
+    """Refuse a plan for a trainer whose model has other names than diffusers'.
+
+    Raises:
+        LokrWeightingError: it is one.
+    """
+    if plan.has_own_names:
+        raise LokrWeightingError(
+            f"this plan is for a trainer whose model joins Linears ({plan.linears[0].name}, ...), "
+            "so this format would adapt nothing; make a plan without --target kohya"
+        )
 
 
 def differences_from_plan(plan: Plan, made: Mapping[str, Tensors | None]) -> list[str]:

@@ -1,6 +1,7 @@
 """Everything that is to be said of a configuration: what it trains, and what of it is not read."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lokr_weighting.models.skeleton import Skeleton
 from lokr_weighting.models.trainers import Trainer, as_in
@@ -24,7 +25,7 @@ class Checked:
             names a class that only one of them has.
     """
 
-    trainer: Trainer
+    trainer: Trainer | Literal["kohya"]
     known: bool
     readback: Readback
     unread: dict[str, str]

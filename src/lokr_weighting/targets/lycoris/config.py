@@ -20,7 +20,7 @@ from lokr_weighting.plan.added import Added
 from lokr_weighting.plan.file_size import PREFIX
 from lokr_weighting.plan.plan import LinearPlan, Plan
 from lokr_weighting.targets.lycoris.reads import installed_reads
-from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
+from lokr_weighting.targets.tensors import FULL_MATRIX_RANK, check_names
 
 SETTINGS: dict[str, Any] = {
     "algo": "lokr",
@@ -106,8 +106,10 @@ def config_of(plan: Plan, template: LycorisConfig | None = None) -> LycorisConfi
 
     Raises:
         LokrWeightingError: the template asks for something that would make the plan untrue:
-            another algorithm, an unbalanced factorization, or an excluded Linear.
+            another algorithm, an unbalanced factorization, or an excluded Linear; or the plan is
+            for another trainer's names.
     """
+    check_names(plan)
     settings = deepcopy(SETTINGS)
     preset = Preset()
     if template is not None:
@@ -177,9 +179,15 @@ def _is_true(value: Any) -> bool:
 
 
 def _name_algo_map(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Block by block: Linears that differ from the rest under their pattern, then the patterns."""
+    """Block by block: Linears that differ from the rest under their pattern, then the patterns.
+
+    Where a block is planned in part, its pattern would adapt what is left out: each Linear has its
+    own name there.
+    """
     entries: dict[str, int] = {}
-    for index, _ in enumerate(plan.blocks):
+    if plan.selected is not None and plan.selected.stream is not None:
+        entries = {linear.name: linear.factor for linear in plan.linears}
+    for index, _ in enumerate(plan.blocks if not entries else ()):
         under: dict[str, list[LinearPlan]] = {}
         for linear in plan.linears:
             if linear.block == index:

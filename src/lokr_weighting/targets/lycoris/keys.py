@@ -53,7 +53,7 @@ def keys_without_effect(config: LycorisConfig, *, in_simpletuner: bool) -> dict[
         if key not in reads.preset:
             where = key.removeprefix("unet_").removeprefix("text_encoder_")
             found[f"apply_preset.{key}"] = f"only kohya's trainer reads it; here it is {where}"
-    return found | _in_entries(entries, config.algo.lower(), reads)
+    return found | entries_without_effect(entries, config.algo.lower())
 
 
 def _at_the_top(key: str, value: Any, reads: Reads, used: set[str]) -> str | None:
@@ -73,8 +73,14 @@ def _at_the_top(key: str, value: Any, reads: Reads, used: set[str]) -> str | Non
     return f"LyCORIS does not read it{_close(key, reads.top)}"
 
 
-def _in_entries(entries: Iterable[dict[str, Any]], algorithm: str, reads: Reads) -> dict[str, str]:
-    """Each key once, with how many entries have it."""
+def entries_without_effect(entries: Iterable[dict[str, Any]], algorithm: str) -> dict[str, str]:
+    """The keys of entries that nothing reads, each once with how many entries have it -> why.
+
+    Args:
+        entries: of `name_algo_map` and `module_algo_map`.
+        algorithm: what is meant where an entry names none.
+    """
+    reads = installed_reads()
     counts: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         of = entry["algo"] if _names(entry, "algo") else algorithm

@@ -58,15 +58,8 @@ def build_network(transformer: nn.Module, config: LycorisConfig) -> Network:
     preset = arguments.pop("apply_preset", None)
     multiplier = arguments.pop("multiplier", 1.0)
     dim, alpha = arguments.pop("linear_dim", 4), arguments.pop("linear_alpha", 1)
-    printed = io.StringIO()
-    with (
-        _quiet_lycoris(),
-        redirect_stdout(printed),
-        _nothing_to_collect(),
-        torch.device("meta"),
-        _StayOnMeta(),
-    ):
-        lycoris = _private_copy()
+    with building() as printed:
+        lycoris = private_copy("wrapper")
         try:
             if preset:
                 lycoris.LycorisNetwork.apply_preset(preset)
@@ -128,12 +121,31 @@ def _tensors_of(lora: nn.Module) -> Tensors:
     return tensors | ({"scalar": ()} if isinstance(scalar, nn.Parameter) else {})
 
 
-def _private_copy() -> ModuleType:
-    """`lycoris.wrapper`, executed once more under another name: the classes' state is fresh."""
-    import lycoris.wrapper
+@contextmanager
+def building() -> Iterator[io.StringIO]:
+    """LyCORIS builds in here without memory and without a word; what it prints is kept."""
+    printed = io.StringIO()
+    with (
+        _quiet_lycoris(),
+        redirect_stdout(printed),
+        _nothing_to_collect(),
+        torch.device("meta"),
+        _StayOnMeta(),
+    ):
+        yield printed
 
+
+def private_copy(name: str) -> ModuleType:
+    """A module of LyCORIS, executed once more under another name: its classes' state is fresh.
+
+    Args:
+        name: "wrapper", or "kohya" for the one that sd-scripts uses.
+    """
+    original = importlib.util.find_spec(f"lycoris.{name}")
+    assert original is not None
+    assert original.origin is not None
     spec = importlib.util.spec_from_file_location(
-        "lycoris._wrapper_for_reading_back", lycoris.wrapper.__file__
+        f"lycoris._{name}_for_reading_back", original.origin
     )
     assert spec is not None
     assert spec.loader is not None

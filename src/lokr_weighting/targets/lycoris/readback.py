@@ -1,7 +1,7 @@
 """The read-back: whether a configuration makes LyCORIS train what it says."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from lokr_weighting.targets.lycoris.claims import Claim, Effects, claim_of
 from lokr_weighting.targets.lycoris.config import LycorisConfig, Preset
-from lokr_weighting.targets.lycoris.network import build_network, network_tensors
+from lokr_weighting.targets.lycoris.network import Network, build_network, network_tensors
 from lokr_weighting.targets.lycoris.patterns import check_patterns
 from lokr_weighting.targets.tensors import Tensors, parameters
 
@@ -79,7 +79,11 @@ class Readback:
         return sum(parameters(module.made) for module in self.modules)
 
 
-def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
+def read_back(
+    transformer: nn.Module,
+    config: LycorisConfig,
+    build: Callable[[nn.Module], Network] | None = None,
+) -> Readback:
     """Build the real network and compare every module with what the configuration asks for.
 
     What would be exact is found by asking LyCORIS for each module alone.
@@ -87,6 +91,7 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
     Args:
         transformer: the model; on the meta device it takes no memory. It is not changed.
         config: any LyCORIS configuration.
+        build: builds the network of the whole, where a trainer does not as `create_lycoris`.
 
     Raises:
         LokrWeightingError: LyCORIS refuses the configuration, or a pattern never ends.
@@ -94,7 +99,7 @@ def read_back(transformer: nn.Module, config: LycorisConfig) -> Readback:
     preset = config.apply_preset or Preset()
     modules = dict(transformer.named_modules())
     check_patterns(preset, modules)
-    network = build_network(transformer, config)
+    network = build_network(transformer, config) if build is None else build(transformer)
     made = network.tensors
     claims = dict(_claims(modules, preset))
     alone = _made_alone(config, ((modules[name], claim.entry) for name, claim in claims.items()))

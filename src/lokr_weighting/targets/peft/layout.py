@@ -19,7 +19,7 @@ from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.splits import Split
 from lokr_weighting.targets.peft.options import checked_options
 from lokr_weighting.targets.replaced import NAME, replace_adapters, save_in_order
-from lokr_weighting.targets.tensors import FULL_MATRIX_RANK
+from lokr_weighting.targets.tensors import FULL_MATRIX_RANK, check_names
 
 PEFT_PREFIX = "base_model.model."
 DIFFUSERS_METADATA = "lora_adapter_metadata"
@@ -50,9 +50,11 @@ def configs(plan: Plan, **options: Any) -> dict[str, LoKrConfig]:
 
     Raises:
         LokrWeightingError: an option is none that a plan's adapters can have, no factor of peft's
-            makes some split of the plan, or it has a convolution that peft cannot adapt.
+            makes some split of the plan, it has a convolution that peft cannot adapt, or it is for
+            another trainer's names.
     """
     chosen = checked_options(plan, options)
+    check_names(plan)
     for linear in plan.linears:
         check_kernel(linear.name, len(linear.kernel))
     factors = stock_factors({linear.split for linear in plan.linears})
