@@ -1,4 +1,8 @@
-"""On PYTHONPATH of the runs in the tests: SimpleTuner pins memory, which torch refuses on a CPU."""
+"""On PYTHONPATH of the runs in the tests: what keeps SimpleTuner 4.10.1 from running here.
+
+It pins memory, which torch refuses on a CPU; and it makes the pipelines of three families without
+arguments that they must have (`SimpleTuner.broken` of their rows), anywhere.
+"""
 
 from types import ModuleType
 
@@ -10,4 +14,20 @@ def without_pinning(module: ModuleType) -> None:
     module.torch.Tensor.pin_memory = lambda self, *_, **__: self
 
 
-after_import({"simpletuner.helpers.training.collate": without_pinning})
+def with_scheduler(module: ModuleType) -> None:
+    """Give Sana's and LTX's pipelines the scheduler that they train with."""
+    module.ModelFoundation._load_scheduler_for_pipeline = lambda self, _kind: self.noise_schedule
+
+
+def without_checker(module: ModuleType) -> None:
+    """Let Stable Diffusion 1's pipeline do without a safety checker."""
+    module.StableDiffusionPipeline.__init__.__defaults__ = (None, None, None, False)
+
+
+after_import(
+    {
+        "simpletuner.helpers.training.collate": without_pinning,
+        "simpletuner.helpers.models.common": with_scheduler,
+        "simpletuner.helpers.models.sd1x.pipeline": without_checker,
+    }
+)
