@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CPU = torch.device("cpu")
+
 
 class _Attended(nn.Module):
     """Stands where the text encoder stands, and gives back which tokens it should attend to."""
+
+    device = CPU
 
     def forward(
         self,
@@ -30,7 +34,6 @@ def real_tokens(tokenizer: Any, captions: Sequence[str]) -> Tensor:
     from simpletuner.helpers.models.longcat_image.pipeline import LongCatImagePipeline
 
     pipeline: Any = LongCatImagePipeline(None, None, _Attended(), tokenizer, None, None)  # pyright: ignore
-    cpu = torch.device("cpu")
     # it reads the first caption alone
-    attended = [pipeline.encode_prompt([each], cpu, torch.float64)[0] for each in captions]
+    attended = [pipeline.encode_prompt([each], CPU, torch.float64)[0] for each in captions]
     return torch.cat(attended)[..., 0].bool()

@@ -45,6 +45,7 @@ OTHERS = (
     "ernie",
     "longcat_image",
     "ltxvideo",
+    "omnigen",
     "sana",
     "sanavideo",
 )

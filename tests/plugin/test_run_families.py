@@ -28,6 +28,7 @@ BLOCKS = {
     "kolors": (8, 0),
     "sana": (3, 0),
     "longcat_image": (4, 4),
+    "omnigen": (2, 2),
 }
 
 
