@@ -1,7 +1,7 @@
 """On PYTHONPATH of the runs in the tests: what keeps SimpleTuner 4.10.1 from running here.
 
-It pins memory, which torch refuses on a CPU; and it makes the pipelines of three families without
-arguments that they must have (`SimpleTuner.broken` of their rows), anywhere.
+It pins memory, which torch refuses on a CPU; and, anywhere, it makes the pipelines of some families
+without arguments that they must have (`broken` in their rows).
 """
 
 from types import ModuleType
@@ -15,7 +15,7 @@ def without_pinning(module: ModuleType) -> None:
 
 
 def with_scheduler(module: ModuleType) -> None:
-    """Give Sana's and LTX's pipelines the scheduler that they train with."""
+    """Give pipelines that have to load a scheduler, and have no way to, the one of the training."""
     module.ModelFoundation._load_scheduler_for_pipeline = lambda self, _kind: self.noise_schedule
 
 
