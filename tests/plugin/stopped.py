@@ -14,12 +14,13 @@ def stopped() -> list[str]:
         model = ModelRegistry.get(name)
         pipeline = getattr(model, "PIPELINE_CLASSES", {}).get(PipelineTypes.TEXT2IMG)
         parameters = inspect.signature(pipeline.__init__).parameters if pipeline else {}
-        wanted = {each for each, own in parameters.items() if own.default is own.empty}
+        scheduler = parameters.get("scheduler")
+        wanted = scheduler is not None and scheduler.default is scheduler.empty
         special = getattr(model, "requires_special_scheduler_setup", None)
-        without = {"safety_checker"}
-        if special is not None and special(None) and _asks_no_one(model):
-            without.add("scheduler")
-        if wanted & without:
+        without = special is not None and special(None) and _asks_no_one(model)
+        # what `cpu/sitecustomize.py` gives it here
+        mended = pipeline is not None and getattr(pipeline.__init__, "mended", False)
+        if (wanted and without) or mended:
             found.append(name)
     return found
 

@@ -21,7 +21,10 @@ def with_scheduler(module: ModuleType) -> None:
 
 def without_checker(module: ModuleType) -> None:
     """Let Stable Diffusion 1's pipeline do without a safety checker."""
-    module.StableDiffusionPipeline.__init__.__defaults__ = (None, None, None, False)
+    made = module.StableDiffusionPipeline.__init__
+    # safety_checker, feature_extractor; image_encoder and requires_safety_checker have one already
+    made.mended = len(made.__defaults__) == 2
+    made.__defaults__ = (None, None, None, False)
 
 
 after_import(
