@@ -14,7 +14,6 @@ from diffusers import (
     Flux2KleinPipeline,
     LongCatImagePipeline,
     Lumina2Pipeline,
-    OmniGenPipeline,
     PixArtSigmaPipeline,
     QwenImagePipeline,
     WanPipeline,
@@ -189,17 +188,6 @@ def longcat_image() -> LongCatImagePipeline:
     )
 
 
-def omnigen() -> OmniGenPipeline:
-    """OmniGen, one model of text and image."""
-    tokenizer = qwen_tokenizer()
-    return OmniGenPipeline(
-        transformer=small("OmniGenTransformer2DModel", vocab_size=len(tokenizer)),
-        scheduler=flow(),
-        vae=autoencoder(latent_channels=4, scaling_factor=0.13025),
-        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
-    )
-
-
 BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
     "qwen_image": qwen_image,
     "flux2": flux2,
@@ -213,5 +201,4 @@ BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
     "kolors": kolors,
     "sana": sana,
     "longcat_image": longcat_image,
-    "omnigen": omnigen,
 }

@@ -40,7 +40,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "sd1x": {"model_family": "sd1x", "model_flavour": "1.5"},
     "kolors": {"model_family": "kolors", "model_flavour": "1.0"},
     "longcat_image": {"model_family": "longcat_image", "model_flavour": "final"},
-    "omnigen": {"model_family": "omnigen", "model_flavour": "v1"},
     "sana": {"model_family": "sana", "model_flavour": "sana1.0-1.6b-1024"},
 }
 COMMON: dict[str, Any] = {

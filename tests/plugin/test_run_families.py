@@ -28,7 +28,6 @@ BLOCKS = {
     "kolors": (8, 0),
     "sana": (3, 0),
     "longcat_image": (4, 4),
-    "omnigen": (2, 2),
 }
 
 
