@@ -174,14 +174,14 @@ def pixart() -> PixArtSigmaPipeline:
 def longcat_image() -> LongCatImagePipeline:
     """LongCat-Image, whose text encoder sees pictures too."""
     tokenizer = qwen_tokenizer()
+    pictures = Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor()
+    processor: Any = Qwen2_5_VLProcessor(*pictures)
     return LongCatImagePipeline(
         scheduler=flow(),
         vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
         text_encoder=qwen25_vl(len(tokenizer)),
         tokenizer=tokenizer,
-        text_processor=Qwen2_5_VLProcessor(
-            Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor()
-        ),
+        text_processor=processor,
         transformer=small(
             "LongCatImageTransformer2DModel", in_channels=64, joint_attention_dim=TEXT_WIDTH
         ),
