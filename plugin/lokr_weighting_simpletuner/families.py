@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 from lokr_weighting.models.table import REGISTERED, SimpleTuner, family_files
+from lokr_weighting.models.trainers import SIMPLETUNER_VERSION
 
 INSTEAD = (
     "train it without this plugin (leave `-m lokr_weighting_simpletuner` out), or say where its "
@@ -53,7 +54,7 @@ def why_refused(config: Any) -> str | None:
 
 def support() -> list[tuple[str, str]]:
     """Each of SimpleTuner's families, and whether it is measured or why it is not."""
-    rows = {name: _status(own) for name, own in known_families().items()}
+    rows = {name: _status(name, own) for name, own in known_families().items()}
     rows |= {name: f"refused: {reason}" for name, reason in refused_families().items()}
     return sorted(rows.items())
 
@@ -69,10 +70,12 @@ def _in_table() -> dict[str, SimpleTuner]:
     return {name: own for own in files if own is not None for name in (own.model_family, *own.also)}
 
 
-def _status(own: SimpleTuner) -> str:
+def _status(name: str, own: SimpleTuner) -> str:
     status = SEEN if own.tried else COMPARED
     reasons = [f"not {flavour}: {reason}" for flavour, reason in own.refused_flavours.items()]
     reasons += [f"not with {name}: {reason}" for name, reason in own.refused_inputs.items()]
+    if name in own.broken:
+        reasons.append(f"SimpleTuner {SIMPLETUNER_VERSION} itself {own.broken[name]}")
     return "; ".join([status, *reasons])
 
 

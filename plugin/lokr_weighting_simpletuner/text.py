@@ -1,5 +1,6 @@
 """Which of a sample's text tokens are real: SimpleTuner's mask, or what its tokenizers say."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,11 @@ from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.layouts import tells_padding
 from lokr_weighting.models.family import Family
 from lokr_weighting.models.table import REGISTERED, family_files
+from lokr_weighting_simpletuner.longcat import real_tokens as longcat_tokens
 
+OWN: dict[str, Callable[[Any, Sequence[str]], Tensor]] = {"longcat_image": longcat_tokens}
+"""A model_family that tokenizes in a way of its own -> what tells its real tokens, from its
+tokenizer and the captions."""
 CLIP_TOKENS = 77  # SimpleTuner pads CLIP's text to no other length
 
 
@@ -34,8 +39,12 @@ def text_mask(trainer: Any, prepared: dict[str, Any], family: Family) -> Tensor 
     mask = prepared.get("encoder_attention_mask")
     if mask is not None:
         return token_mask(mask, embeddings).bool()
-    parts = _tokenizers(trainer.config.model_family)
-    captions = prepared.get("prompts")
+    model_family, captions = trainer.config.model_family, prepared.get("prompts")
+    own_way = OWN.get(model_family)
+    if own_way is not None and captions is not None:
+        tokenizer = _loaded(trainer.model)["tokenizer"]
+        return own_way(tokenizer, [caption or "" for caption in captions])
+    parts = _tokenizers(model_family)
     if not parts or captions is None:
         if family in REGISTERED:
             return None

@@ -82,6 +82,17 @@ ALONE: dict[str, Tiny] = {
         inputs.sana,
         {DOUBLE: image_alone()},
     ),
+    "SanaVideoTransformer3DModel": Tiny(
+        {
+            "num_cross_attention_heads": 2,
+            "cross_attention_head_dim": 16,
+            "caption_channels": 32,
+            "rope_max_seq_len": 64,
+            **CROSS,
+        },
+        partial(inputs.video, 4, frames=2, encoder_attention_mask=inputs.mask().long()),
+        {DOUBLE: image_alone()},
+    ),
     "CosmosTransformer3DModel": Tiny(
         {
             "in_channels": 4,

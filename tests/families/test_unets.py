@@ -1,7 +1,6 @@
 """UNets: blocks of several lists, grouped by width, of SD 1.5's and SDXL's shape."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,98 +16,10 @@ from lokr_weighting.models.blocks import block_linears, block_names, lists_of
 from lokr_weighting.models.known import load_config, load_skeleton
 from lokr_weighting.studies.ablate import standard_strategies
 from lokr_weighting.studies.strategies import Strategy, executed
-from lokr_weighting.targets.registry import FORMATS
+from lokr_weighting.targets.registry import LYCORIS
 from tests.conftest import Run
 from tests.families.slow import distances, image_alone
-
-ATTENTION = "attentions.{}.transformer_blocks"
-"""What a list is called inside its part of the UNet."""
-
-
-@dataclass(frozen=True)
-class Unet:
-    """A UNet's shape.
-
-    Attributes:
-        config: what it is made with.
-        lists: a list's path -> how many blocks are in it; in the order they run, by hand.
-        conditions: what its forward gets beside the caption.
-    """
-
-    config: dict[str, Any]
-    lists: dict[str, int]
-    conditions: Callable[[], dict[str, Any]] = dict
-
-    def build(self) -> UNet2DConditionModel:
-        torch.manual_seed(0)
-        common = {"norm_num_groups": 4, "cross_attention_dim": 24, "sample_size": 16}
-        model = UNet2DConditionModel(**common, **self.config).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn_like(parameter) * 0.15)
-        return model
-
-    def inputs(self, seed: int = 0) -> dict[str, Any]:
-        """A batch of two images that are not square."""
-        torch.manual_seed(seed)
-        return {
-            "sample": torch.randn(2, 4, 16, 24),
-            "timestep": torch.tensor([300.0, 800.0]),
-            "encoder_hidden_states": torch.randn(2, 7, 24),
-            **self.conditions(),
-        }
-
-    @property
-    def names(self) -> list[str]:
-        return [f"{path}.{i}" for path, count in self.lists.items() for i in range(count)]
-
-
-def _lists(*rows: tuple[str, int, int]) -> dict[str, int]:
-    """Rows of (part, attentions in it, blocks in each)."""
-    return {
-        f"{part}.{ATTENTION.format(number)}": blocks
-        for part, count, blocks in rows
-        for number in range(count)
-    }
-
-
-def _added() -> dict[str, Any]:
-    ids = torch.tensor([[128, 192, 0, 0, 128, 192]] * 2)
-    return {"added_cond_kwargs": {"text_embeds": torch.randn(2, 16), "time_ids": ids}}
-
-
-UNETS = {
-    "sd 1.5": Unet(
-        {"block_out_channels": (8, 16, 16, 16), "attention_head_dim": 2},
-        _lists(
-            *((f"down_blocks.{place}", 2, 1) for place in (0, 1, 2)),
-            ("mid_block", 1, 1),
-            *((f"up_blocks.{place}", 3, 1) for place in (1, 2, 3)),
-        ),
-    ),
-    "sdxl": Unet(
-        {
-            "block_out_channels": (8, 16, 24),
-            "attention_head_dim": (2, 2, 3),
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            "transformer_layers_per_block": (1, 2, 4),
-            "use_linear_projection": True,
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 6 * 8 + 16,
-        },
-        _lists(
-            ("down_blocks.1", 2, 2),
-            ("down_blocks.2", 2, 4),
-            ("mid_block", 1, 4),
-            ("up_blocks.0", 3, 4),
-            ("up_blocks.1", 3, 2),
-        ),
-        _added,
-    ),
-}
-"""A model -> its shape, of fewer and smaller blocks: SDXL's own lists hold 2 and 10."""
+from tests.families.unets import ATTENTION, UNETS
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +74,8 @@ def test_feed_forward_is_the_base_and_what_is_outside_blocks_is_not_planned(
 
 
 @pytest.mark.parametrize("name", UNETS)
-@pytest.mark.parametrize("format_name", ["lycoris", "peft"])
-def test_a_plan_from_a_calibration_is_read_back_exact(
-    name: str, format_name: str, models: dict[str, UNet2DConditionModel], folders: dict[str, Path]
+def test_a_plan_from_a_calibration_is_read_back_exact_from_a_folder(
+    name: str, models: dict[str, UNet2DConditionModel], folders: dict[str, Path]
 ) -> None:
     unet = UNETS[name]
 
@@ -176,9 +86,7 @@ def test_a_plan_from_a_calibration_is_read_back_exact(
     calibration = calibrate(models[name], batches, forward, stop=Stop(samples=20))
     assert calibration.blocks == tuple(unet.names)
     plan = make_plan(calibration, str(folders[name]), budget="uniform:3")
-    prepared = FORMATS[format_name].prepare(
-        plan, load_skeleton(str(folders[name])).to_module(), None
-    )
+    prepared = LYCORIS.prepare(plan, load_skeleton(str(folders[name])).to_module(), None)
     assert prepared.read_back is not None
     assert f"all {len(plan.linears)} modules as planned" in prepared.read_back
 

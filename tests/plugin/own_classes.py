@@ -20,6 +20,8 @@ KNOWN = (
     *(name for file in family_files() if file.simpletuner for name in file.checkpoints),
 )
 """The models whose modules' classes in SimpleTuner are known."""
+EMPTY = {"sana": ("norm_out", "norm_out.norm", ".cross_norm")}
+"""A family -> names of norms without weights, which its two libraries have each in its own way."""
 
 
 def main(file: Path) -> None:

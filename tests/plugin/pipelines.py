@@ -12,15 +12,24 @@ from diffusers import (
     DDPMScheduler,
     DiffusionPipeline,
     Flux2KleinPipeline,
+    LongCatImagePipeline,
     Lumina2Pipeline,
     PixArtSigmaPipeline,
     QwenImagePipeline,
     WanPipeline,
     ZImagePipeline,
 )
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3ForCausalLM
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+    Qwen3ForCausalLM,
+)
 
 from tests.families.tiny import TINY
+from tests.pipelines.kolors import kolors
 from tests.pipelines.parts import (
     LAYERS,
     TEXT_WIDTH,
@@ -30,7 +39,8 @@ from tests.pipelines.parts import (
     qwen3_config,
     qwen_tokenizer,
 )
-from tests.pipelines.sdxl import sdxl
+from tests.pipelines.sana import sana
+from tests.pipelines.sdxl import sd15, sdxl
 from tests.tiny_pipelines import autoencoder, redraw, saved, t5_encoder, t5_tokenizer, umt5_encoder
 
 
@@ -46,21 +56,26 @@ def small(class_name: str, **changes: Any) -> Any:
     return getattr(diffusers, class_name)(**TINY[class_name].config | changes)
 
 
-def qwen_image() -> QwenImagePipeline:
-    """Qwen-Image, whose autoencoder is a video's."""
-    tokenizer = qwen_tokenizer()
+def qwen25_vl(tokens: int) -> Qwen2_5_VLForConditionalGeneration:
+    """A Qwen 2.5 VL of two layers for a tokenizer of so many tokens."""
     vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "out_hidden_size": TEXT_WIDTH}
     language = LAYERS | {
-        "vocab_size": len(tokenizer),
+        "vocab_size": tokens,
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
     }
     config = Qwen2_5_VLConfig(
         text_config=language, vision_config=vision | {"intermediate_size": 32}
     )
+    return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def qwen_image() -> QwenImagePipeline:
+    """Qwen-Image, whose autoencoder is a video's."""
+    tokenizer = qwen_tokenizer()
     return QwenImagePipeline(
         scheduler=flow(),
         vae=AutoencoderKLQwenImage(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
-        text_encoder=Qwen2_5_VLForConditionalGeneration(config),
+        text_encoder=qwen25_vl(len(tokenizer)),
         tokenizer=tokenizer,
         transformer=small("QwenImageTransformer2DModel", in_channels=64, out_channels=16),
     )
@@ -156,6 +171,34 @@ def pixart() -> PixArtSigmaPipeline:
     )
 
 
+def longcat_image() -> LongCatImagePipeline:
+    """LongCat-Image, whose text encoder sees pictures too."""
+    tokenizer = qwen_tokenizer()
+    pictures = Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor()
+    processor: Any = Qwen2_5_VLProcessor(*pictures)
+    return LongCatImagePipeline(
+        scheduler=flow(),
+        vae=autoencoder(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=qwen25_vl(len(tokenizer)),
+        tokenizer=tokenizer,
+        text_processor=processor,
+        transformer=small(
+            "LongCatImageTransformer2DModel", in_channels=64, joint_attention_dim=TEXT_WIDTH
+        ),
+    )
+
+
 BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
-    each.__name__: each for each in (qwen_image, flux2, chroma, z_image, wan, lumina2, pixart, sdxl)
+    "qwen_image": qwen_image,
+    "flux2": flux2,
+    "chroma": chroma,
+    "z_image": z_image,
+    "wan": wan,
+    "lumina2": lumina2,
+    "pixart": pixart,
+    "sdxl": sdxl,
+    "sd1x": sd15,
+    "kolors": kolors,
+    "sana": sana,
+    "longcat_image": longcat_image,
 }

@@ -34,6 +34,8 @@ from lokr_weighting.measure.layouts import register_layout
 from lokr_weighting.models.family import BlockList, Family, Streams
 from lokr_weighting.models.table import family_of, register_family
 from tests import tiny_pipelines
+from tests.plugin.longcat import longcat
+from tests.plugin.stopped import stopped
 
 BATCH = 2
 
@@ -247,7 +249,7 @@ def registered() -> list[str | None]:
 
     known = [refused("flux"), refused("hidream")]
     register_family(Family("mine", ("HiDreamImageTransformer2DModel",), ()))
-    return [*known, refused("hidream"), refused("sana")]
+    return [*known, refused("hidream"), refused("sd2x")]
 
 
 if __name__ == "__main__":
@@ -275,6 +277,8 @@ if __name__ == "__main__":
         "digests": digests(),
         "noised": noised(),
         "registered": registered(),
+        "longcat": longcat(),
+        "stopped": stopped(),
         "families": list(ModelRegistry.model_families()),
     }
     Path(sys.argv[1]).write_text(json.dumps(found))

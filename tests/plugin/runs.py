@@ -37,6 +37,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "lumina2": {"model_family": "lumina2", "model_flavour": "2.0"},
     "pixart": {"model_family": "pixart", "model_flavour": "600M-512"},
     "sdxl": {"model_family": "sdxl", "model_flavour": "base-1.0"},
+    "sd1x": {"model_family": "sd1x", "model_flavour": "1.5"},
+    "kolors": {"model_family": "kolors", "model_flavour": "1.0"},
+    "longcat_image": {"model_family": "longcat_image", "model_flavour": "final"},
+    "sana": {"model_family": "sana", "model_flavour": "sana1.0-1.6b-1024"},
 }
 COMMON: dict[str, Any] = {
     "model_type": "lora",

@@ -24,6 +24,10 @@ BLOCKS = {
     "lumina2": (3, 3),
     "pixart": (2, 0),
     "sdxl": (8, 0),
+    "sd1x": (4, 0),
+    "kolors": (8, 0),
+    "sana": (3, 0),
+    "longcat_image": (4, 4),
 }
 
 

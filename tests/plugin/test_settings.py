@@ -29,8 +29,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fsdp": ({"fsdp_enable": True}, "under FSDP measure in one process"),
     "deepspeed": ({"deepspeed_config": "ds.json"}, "under DeepSpeed measure in one process"),
     "family": (
-        {"model_family": "sana", "model_flavour": None},
-        "'sana' cannot be measured (its convolutions were tried in no run); known are auraflow, ",
+        {"model_family": "cosmos", "model_flavour": None},
+        "'cosmos' cannot be measured (it noises its images in a way of its own); known are auraf",
     ),
     "flavour": (
         {"model_family": "qwen_image", "model_flavour": "v2.1"},

@@ -27,3 +27,9 @@ def test_what_the_models_call_tells_needs_no_mask(rooms: dict[str, Any]) -> None
 
 def test_reference_images_that_cannot_be_told_apart_are_refused(rooms: dict[str, Any]) -> None:
     assert "z_image: a batch has conditioning_latents, and ref" in rooms["text"]["references"]
+
+
+def test_longcats_captions_are_told_from_what_fills_them_up(rooms: dict[str, Any]) -> None:
+    found = rooms["longcat"]
+    assert found["mask"] == found["expected"]
+    assert len(found["mask"]) == found["tokens"]

@@ -44,6 +44,8 @@ class SimpleTuner(BaseModel):
         refused_inputs: what a batch may bring that the model's tokens cannot be told apart with
             -> why.
         tried: whether a run was seen from start to finish; else its transformer alone.
+        broken: a name of the family -> how SimpleTuner itself ends its runs before anything is
+            measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +63,7 @@ class SimpleTuner(BaseModel):
     refused_flavours: dict[str, str] = {}
     refused_inputs: dict[str, str] = {}
     tried: bool = True
+    broken: dict[str, str] = {}
 
 
 class FamilyFile(BaseModel):

@@ -71,7 +71,7 @@ def family_rows() -> list[FamilyRow]:
             {blocks.path: streams_in_words(blocks.streams) for blocks in file.lists},
             None
             if file.simpletuner is None or file.simpletuner.refused
-            else file.simpletuner.model_family,
+            else ", ".join((file.simpletuner.model_family, *file.simpletuner.also)),
             tuple(file.pipelines),
             {name: each.source for name, each in file.checkpoints.items()},
             file.tested,
