@@ -9,6 +9,8 @@ from tests.pipelines import (
     chroma,
     cogview4,
     flux2,
+    hidream,
+    kandinsky5,
     lumina2,
     pixart,
     qwen_image,
@@ -39,9 +41,14 @@ FURTHER: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx": videos.ltx,
     "hunyuan-video": videos.hunyuan_video,
     "cogview4": cogview4.cogview4,
+    "hidream": hidream.hidream,
+    "kandinsky5": kandinsky5.image,
+    "kandinsky5-video": kandinsky5.video,
 }
 WHOLE = tuple(
-    kind for kind in FURTHER if kind not in ("wan2.2-5b", "pixart-alpha", "sdxl-v", "sd1.5")
+    kind
+    for kind in FURTHER
+    if kind not in ("wan2.2-5b", "pixart-alpha", "sdxl-v", "sd1.5", "kandinsky5-video")
 )
 """Those that whole jobs are run on: the others differ from one of them in one point."""
 

@@ -147,8 +147,8 @@ class SampleEncoder:
             self.broken[image] = Problem(item.name, str(error))
             self.images.check(self.broken.values())
             return False
-        multiple = self.encoder.multiple
-        size = crop_size(*opened.size, self.resolution, self.buckets, multiple)
+        call, multiple = self.encoder.call, self.encoder.multiple
+        size = crop_size(*opened.size, self.resolution, self.buckets, multiple, within=call.within)
         cropped = random_crop(opened, size, crop_rng(seed, image, crop))
         self.encoder.encode_image((image, crop), torch.from_numpy(to_array(cropped)))
         return True

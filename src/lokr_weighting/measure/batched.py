@@ -84,7 +84,7 @@ class BatchedForward:
         clean = torch.cat([each.clean for each in batch]).to(self.device)
         noise = torch.cat([noise_of(each.sample, each.clean) for each in batch]).to(self.device)
         embeddings = {
-            name: moved(joined([each.embeddings[name] for each in batch]), self.device)
+            name: moved(self._joined(name, [each.embeddings[name] for each in batch]), self.device)
             for name in batch[0].embeddings
         }
         scaled = self.call.scaled_timesteps
@@ -99,6 +99,10 @@ class BatchedForward:
         target = self._run.predicted(self.objective.target(clean, noise, times))
         missed = (step.prediction - target).float()
         return missed.square().flatten(1).mean(dim=1)
+
+    def _joined(self, name: str, embeddings: list[Embedding]) -> Embedding:
+        ways = self.call.joining
+        return joined(embeddings, ways[name]) if name in ways else joined(embeddings)
 
     @contextmanager
     def _each_at(self, times: Tensor) -> Iterator[None]:

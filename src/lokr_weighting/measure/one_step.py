@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.packings import PACKINGS, Packing
+from lokr_weighting.measure.sizing import held_to
 from lokr_weighting.models.pipeline_call import PipelineCall, named
 
 
@@ -110,7 +111,8 @@ class OneStepCall:
         if gradients:
             # without diffusers' no_grad around it
             call = inspect.unwrap(call)
-        with _stepping(self.pipeline, timesteps) as scheduler, suppress(_Stepped):
+        held = held_to(self.pipeline, self.call, width, height)
+        with held, _stepping(self.pipeline, timesteps) as scheduler, suppress(_Stepped):
             call(
                 self.pipeline,
                 latents=self.packing.handed(self.pipeline, latents),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -36,6 +37,18 @@ def _flux2_tokens(pipeline: Any, latents: Tensor) -> Tensor:
     return pipeline._pack_latents(_flux2_image(pipeline, latents))
 
 
+def _last(_pipeline: Any, latents: Tensor) -> Tensor:
+    return latents[:, :, None].movedim(1, -1)
+
+
+def _last_with_conditions(pipeline: Any, latents: Tensor) -> Tensor:
+    alone = _last(pipeline, latents)
+    if not pipeline.transformer.visual_cond:
+        return alone
+    # no frame is given beforehand
+    return torch.cat([alone, torch.zeros_like(alone), torch.zeros_like(alone[..., :1])], dim=-1)
+
+
 def _frame(_pipeline: Any, latents: Tensor) -> Tensor:
     return latents[:, :, None]
 
@@ -54,6 +67,8 @@ PACKINGS: Mapping[str, Packing] = {
     "patches of an image": Packing(_flux2_image, _flux2_tokens),
     # LTX's, (batch, height * width, channels)
     "tokens of one frame": Packing(_frame_tokens, _frame_tokens),
+    # Kandinsky 5's, (batch, 1, height, width, channels)
+    "channels last": Packing(_last_with_conditions, _last),
     # (batch, channels, 1, height, width)
     "one frame": Packing(_frame, _frame),
 }
