@@ -34,6 +34,7 @@ def calibrate(
     gradients: options.Gradients = False,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
 ) -> None:
     """Measure a model on your images: distances of every block, kept in a folder.
 
@@ -51,6 +52,7 @@ def calibrate(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
     )
     chosen = options.read_recipe(recipe, settings)
     from lokr_weighting.measure.stop import Stop

@@ -68,6 +68,7 @@ def compare(
     quantization: options.Quantization = None,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -85,6 +86,7 @@ def compare(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
     )
     check_folder(output)
     advice = "holds files that are no comparison of lokr-weighting, so they may be your own"

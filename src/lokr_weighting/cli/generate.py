@@ -32,6 +32,7 @@ def generate(
     gradients: options.Gradients = False,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
     as_json: options.Json = False,
 ) -> None:
     """The whole job: measure your images, plan, write the configuration, read it back.
@@ -52,6 +53,7 @@ def generate(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
     )
     chosen = options.read_recipe(recipe, settings)
     if chosen.name == "ablation":

@@ -99,8 +99,8 @@ PipelineModel = Annotated[
 Data = Annotated[
     Path,
     typer.Option(
-        help="A folder of images with captions: same-named .txt, .caption or .json files, "
-        "metadata.jsonl or metadata.csv, or none."
+        help="A folder of images, for models of videos of videos too, with captions: same-named "
+        ".txt, .caption or .json files, metadata.jsonl or metadata.csv, or none."
     ),
 ]
 Captions = Annotated[
@@ -109,6 +109,13 @@ Captions = Annotated[
         metavar=".EXTENSION|COLUMN",
         help="Where captions are, and nowhere else: files beside the images with this extension "
         "(.caption), or this column of metadata and key of .json files (prompt).",
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        help="For models of videos: the most frames of a video that are taken, from its "
+        "beginning; by default 25."
     ),
 ]
 Samples = Annotated[

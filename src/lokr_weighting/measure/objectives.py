@@ -29,7 +29,7 @@ class Objective(Protocol):
         ...
 
     def noised(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
-        """Latents with noise, (batch, channels, height, width); at one timestep or at each's."""
+        """Latents with noise, (batch, channels, ..., width); at one timestep or at each's."""
         ...
 
     def target(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
@@ -47,7 +47,7 @@ class FlowMatching:
     def noised(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
         """(1 - t) clean + t noise."""
         if isinstance(shares, Tensor):
-            shares = shares.view(-1, 1, 1, 1).to(clean.dtype)
+            shares = shares.view(-1, *[1] * (clean.ndim - 1)).to(clean.dtype)
         return (1 - shares) * clean + shares * noise
 
     def target(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:

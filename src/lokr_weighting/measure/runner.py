@@ -37,6 +37,7 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
         prepared.settings["resolution"],
         buckets=job.buckets,
         crops=job.crops,
+        frames=job.most_frames,
     )
     bins = prepared.settings["bins"]
     samples = {index: source.draw(job.seed, index, bins) for index in indices}

@@ -34,12 +34,15 @@ class PipelineCall:
             those whose tokens stand behind each other in the text.
         tokenizers: where there is none either: the tokenizers of each part of the text, in order.
         latents: how pixels become latents, by name in `data.latents`, or a function of the pipeline
-            and (1, 3, height, width) that gives (1, channels, height, width).
+            and (1, 3, height, width) that gives (1, channels, height, width); with `temporal` of
+            (1, 3, frames, height, width) too.
         packing: how latents are handed over and come back, by name in `measure.packings`, or a
             `Packing`.
         objective: how latents are noised and what the model is to predict, by name in
             `measure.objectives`, or a function of the pipeline that gives an `Objective`.
         scale: the pipeline's attribute that says how many pixels are on a latent's side.
+        temporal: the pipeline's attribute that says how many frames of a video one of its latents'
+            is, after the first; None: a model of images.
         patch: how many latents the sides of images must be multiples of.
         sizing: how the call is held to an image's size, by name in `measure.sizing`, or a function
             of the pipeline, width and height that gives attributes; None: it runs at the size that
@@ -69,6 +72,7 @@ class PipelineCall:
     packing: Any = "image"
     objective: str | Callable[..., Any] = "flow matching"
     scale: str = "vae_scale_factor"
+    temporal: str | None = None
     patch: int = 2
     sizing: str | Callable[..., Any] | None = None
     within: bool = False

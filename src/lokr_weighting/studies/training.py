@@ -106,6 +106,7 @@ class Bench:
                 folder,
                 prepared.settings["resolution"],
                 buckets=job.buckets,
+                frames=job.most_frames,
             )
             for folder in folders
         ]
