@@ -23,6 +23,8 @@ from tests.pipelines import (
 from tests.pipelines.parts import drawn
 from tests.tiny_pipelines import saved
 
+TWO: dict[str, Callable[[], DiffusionPipeline]] = {"wan2.2-14b": wan.wan22_14b}
+"""Of two transformers."""
 FURTHER: dict[str, Callable[[], DiffusionPipeline]] = {
     "qwen-image": qwen_image.qwen_image,
     "flux.2": flux2.flux2,
@@ -55,4 +57,4 @@ WHOLE = tuple(
 
 def build(kind: str, folder: Path, seed: int = 0) -> Path:
     """Save a random pipeline of this kind; the same seed gives the same weights."""
-    return saved(FURTHER[kind], drawn, folder, seed)
+    return saved({**FURTHER, **TWO}[kind], drawn, folder, seed)

@@ -43,6 +43,7 @@ def ablate(
     revision: options.Revision = None,
     captions: options.Captions = None,
     frames: options.Frames = None,
+    transformer: options.OneTransformer = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -60,6 +61,7 @@ def ablate(
         quantization=quantization,
         captions=captions,
         frames=frames,
+        transformer=transformer,
     )
     run = Run(device, offload)
     check_folder(output)

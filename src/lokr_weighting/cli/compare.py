@@ -69,6 +69,7 @@ def compare(
     revision: options.Revision = None,
     captions: options.Captions = None,
     frames: options.Frames = None,
+    transformer: options.OneTransformer = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -87,6 +88,7 @@ def compare(
         quantization=quantization,
         captions=captions,
         frames=frames,
+        transformer=transformer,
     )
     check_folder(output)
     advice = "holds files that are no comparison of lokr-weighting, so they may be your own"

@@ -111,6 +111,17 @@ Captions = Annotated[
         "(.caption), or this column of metadata and key of .json files (prompt).",
     ),
 ]
+Transformer = Annotated[
+    Literal["transformer", "transformer_2", "both"] | None,
+    typer.Option(
+        help="Of a pipeline of two transformers (Wan 2.2 14B): the one that is meant; both: one "
+        "after the other, each with files of its own."
+    ),
+]
+OneTransformer = Annotated[
+    Literal["transformer", "transformer_2"] | None,
+    typer.Option(help="Of a pipeline of two transformers (Wan 2.2 14B): the one that is meant."),
+]
 Frames = Annotated[
     int | None,
     typer.Option(

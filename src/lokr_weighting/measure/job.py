@@ -14,6 +14,7 @@ from lokr_weighting.data.videos import is_video
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import BlockLinear, block_linears, block_names
 from lokr_weighting.models.denoiser import denoiser_name
+from lokr_weighting.models.experts import Expert, chosen_expert
 from lokr_weighting.models.identity import pipeline_fingerprint, read_index, weights_fingerprint
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import DTYPES, pipeline_folder
@@ -40,6 +41,8 @@ class Job:
         text_tokens: tokens that a caption is padded or cut to; None: the pipeline's own number.
         captions: where captions are, as for `find_images`.
         frames: the most frames of a video that are taken, from its beginning; None: FRAMES.
+        transformer: of a pipeline of two transformers the one that is meant, "transformer" or
+            "transformer_2".
     """
 
     model: str
@@ -54,6 +57,7 @@ class Job:
     text_tokens: int | None = None
     captions: str | None = None
     frames: int | None = None
+    transformer: str | None = None
 
     @property
     def most_frames(self) -> int:
@@ -100,7 +104,11 @@ class Job:
         self.dtype_on(device)
         pipeline = pipeline_folder(self.model, self.revision)
         index = read_index(pipeline)
-        call, model = pipeline_call(index["_class_name"]), denoiser_name(index)
+        expert = chosen_expert(index, self.transformer, self.model)
+        model = denoiser_name(index) if expert is None else expert.name
+        call = pipeline_call(index["_class_name"])
+        if expert is not None:
+            say(f"measuring {expert.said}: its timesteps are counted as 0 to 1")
         sizes = read_sizes(pipeline, model, patch=call.patch, otherwise=call.resolution)
         resolution = sizes.resolution if self.resolution is None else self.resolution
         crop_size(1, 1, resolution, self.buckets, sizes.multiple)
@@ -135,6 +143,7 @@ class Job:
                 # tells samples from those of versions that counted padding that no mask marks
                 **({"padding": "left out"} if call.tokenizers else {}),
                 **({"frames": self.most_frames} if videos else {}),
+                **({} if expert is None else _of_expert(expert)),
             },
             tuple(block_names(skeleton)),
             block_linears(skeleton),
@@ -149,6 +158,10 @@ class Job:
             )
         if self.frames < 1:
             raise LokrWeightingError(f"frames = {self.frames}: at least 1 is wanted")
+
+
+def _of_expert(expert: Expert) -> dict[str, Any]:
+    return {"transformer": expert.name, "timesteps": [expert.low, expert.high]}
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,11 @@ class PreparedJob:
     settings: Settings
     blocks: tuple[str, ...]
     linears: Sequence[BlockLinear]
+
+    @property
+    def transformer(self) -> str | None:
+        """Of two transformers the one that is measured; None where the pipeline has one."""
+        return self.settings.get("transformer")
 
     def on(self, images: ImageFolder) -> "PreparedJob":
         """The same job on some of its images."""

@@ -28,7 +28,9 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
     """
     job = prepared.job
     dtype = DTYPES[job.dtype_on(prepared.device)]
-    pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
+    pipeline = load_pipeline(
+        prepared.pipeline, dtype, job.quantization, prepared.device, prepared.transformer
+    )
     # not after an hour of encoding
     objective_of(pipeline)
     source = SampleEncoder(

@@ -56,11 +56,12 @@ def images_of(
     options = {**call.draw, **options}
     sides = options.get("width"), options.get("height")
     held = nullcontext if None in sides else partial(held_to, pipeline, call, *sides)
+    model = denoiser(pipeline) if job.transformer is None else getattr(pipeline, job.transformer)
     rows: list[list[Any]] = []
     total = (1 + len(strategies)) * len(prompts)
     for strategy in (None, *strategies):
         rows.append([])
-        with nullcontext() if strategy is None else executed(denoiser(pipeline), strategy):
+        with nullcontext() if strategy is None else executed(model, strategy):
             for number, prompt in enumerate(prompts):
                 noise = torch.Generator().manual_seed(job.seed + number)
                 with held():
