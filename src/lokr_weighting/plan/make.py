@@ -166,6 +166,7 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         added=linear.added,
         kernel=linear.kernel,
         groups=linear.groups,
+        unmeasured=linear.unmeasured,
     )
 
 

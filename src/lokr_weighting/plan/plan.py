@@ -68,7 +68,8 @@ class LinearPlan(Part):
     `pattern` is the configuration's pattern that names it; `base` says whether it belongs to the
     feed-forward and modulation Linears, which get the block's factor itself. `added` counts what a
     template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
-    `kernel`; its `in_features` are one group's input channels.
+    `kernel`; its `in_features` are one group's input channels. `unmeasured` names the stream
+    that it works on, where that is not measured.
     """
 
     name: str
@@ -82,13 +83,16 @@ class LinearPlan(Part):
     added: Annotated[int, Field(ge=0)] = 0
     kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
     groups: Annotated[int, Field(ge=1)] = 1
+    unmeasured: str | None = None
 
     @model_serializer(mode="wrap")
     def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A Linear is written without a convolution's keys, as before there were any."""
+        """A Linear is written without keys that are not its own, as before there were any."""
         written = write(self)
         if not self.kernel:
             del written["kernel"], written["groups"]
+        if self.unmeasured is None:
+            del written["unmeasured"]
         return written
 
     @model_validator(mode="after")

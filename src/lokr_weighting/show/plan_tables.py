@@ -1,5 +1,6 @@
 """The table of a plan."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from rich import box
@@ -96,6 +97,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         "image, text: mean angular distance of each stream, 0 to 1. 11 -> 8: factor 11 is asked "
         "for and becomes split 8.",
         *_which_streams(plan),
+        *_unmeasured(plan),
         f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
@@ -123,6 +125,16 @@ def plan_remarks(plan: Plan) -> list[str]:
 def _which_blocks(plan: Plan) -> str:
     """The numbers of each module list's blocks, e.g. "Blocks 0 to 37: transformer_blocks."."""
     return f"Blocks {', '.join(ranges_of_lists([block.name for block in plan.blocks]))}."
+
+
+def _unmeasured(plan: Plan) -> list[str]:
+    """How many Linears belong to streams that are not measured, and what they get."""
+    counts = Counter(linear.unmeasured for linear in plan.linears if linear.unmeasured)
+    return [
+        f"{stream.capitalize()} is not measured: the {count} Linears that work on it get the "
+        "factor of their block, which goes by its other streams."
+        for stream, count in counts.items()
+    ]
 
 
 def _which_streams(plan: Plan) -> list[str]:
