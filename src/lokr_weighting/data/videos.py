@@ -66,10 +66,12 @@ def first_frames(path: Path, most: int) -> Iterator[Image.Image]:
             are too large or change their size.
     """
     import av
+    from av.container import InputContainer
 
     try:
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         with path.open("rb") as file, av.open(file, options=options) as container:
+            assert isinstance(container, InputContainer)
             if not container.streams.video:
                 raise BrokenImage("holds no video")
             stream = container.streams.video[0]

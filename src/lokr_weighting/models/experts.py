@@ -41,11 +41,11 @@ def experts_of(index: Mapping[str, Any], where: str) -> tuple[Expert, ...]:
     Raises:
         LokrWeightingError: it does not say where one ends and the other begins.
     """
-    boundary = index.get("boundary_ratio")
+    boundary: Any = index.get("boundary_ratio")
     second = index.get(NAMES[1]) not in (None, [None, None])
     if boundary is None and not second:
         return ()
-    known = isinstance(boundary, int | float) and 0 < boundary < 1
+    known = type(boundary) in (int, float) and 0 < boundary < 1
     first = index.get(NAMES[0]) not in (None, [None, None])
     if not (known and first and second):
         raise LokrWeightingError(
