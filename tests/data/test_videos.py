@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -59,6 +60,23 @@ def test_a_video_that_is_cut_short_is_broken(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:600])
     with pytest.raises(BrokenImage):
         list(first_frames(file, 2))
+
+
+@pytest.mark.parametrize(
+    ("shows", "message"), [(False, "holds no video"), (True, "holds no frames")]
+)
+def test_a_file_of_sound_alone_says_so(tmp_path: Path, shows: bool, message: str) -> None:
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        if shows:
+            silent = container.add_stream("ffv1", rate=8)
+            silent.width, silent.height, silent.pix_fmt = 96, 64, "yuv420p"
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    with pytest.raises(BrokenImage, match=message):
+        next(first_frames(tmp_path / "sound.mkv", 2))
 
 
 def test_larger_frames_than_can_be_decoded_are_broken(
