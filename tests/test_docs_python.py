@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lokr_weighting import Plan, read_calibration
+from lokr_weighting import Plan, calibrate, make_plan, read_calibration, write_plan
 from lokr_weighting.models import table
 from lokr_weighting.models.table import families, pipeline_call
 from tests.tiny_models import model_and_inputs
@@ -73,6 +73,7 @@ def test_every_page_with_python_is_run_here() -> None:
         "docs/recipe.md": 1,
         "docs/simpletuner.md": 1,
         "docs/three-ways.md": 1,
+        "docs/trainers.md": 1,
     }
 
 
@@ -81,6 +82,16 @@ def test_readme_and_three_ways(page: str) -> None:
     names = run(page)
     assert isinstance(names["plan"], Plan)
     assert read_calibration(Path("calibration")).records
+
+
+def test_trainers() -> None:
+    def planned(names: dict[str, Any]) -> None:
+        calibration = calibrate(names["transformer"], names["batches"])
+        names["path"] = Path("my.plan.json")
+        write_plan(names["path"], make_plan(calibration, names["transformer"], budget="uniform:4"))
+
+    names = run("docs/trainers.md", before=planned)
+    assert "default" in names["transformer"].peft_config
 
 
 def test_recipe() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lokr_weighting import Calibration, Stop, calibrate, make_plan
+from lokr_weighting.plan.plan import Plan
 from lokr_weighting.records.record import Record
 from lokr_weighting.show.plan_tables import plan_remarks
 from lokr_weighting.show.report import write_report
@@ -66,6 +67,35 @@ def test_a_plan_is_made_of_what_each_block_has_and_read_back_exactly(name: str) 
         read_back = LYCORIS.prepare(make_plan(calibration, model, recipe), model, None).read_back
         assert read_back is not None
         assert f"{len(plan.linears)} modules as planned" in read_back
+
+
+def test_audio_is_said_not_to_be_measured_and_its_linears_are_what_works_on_it() -> None:
+    model, calibration = measured("LTX2VideoTransformer3DModel")
+    plan = make_plan(calibration, model)
+    audio = [linear.name for linear in plan.linears if linear.unmeasured == "audio"]
+    said = [line for line in plan_remarks(plan) if "not measured" in line]
+    assert said == [
+        f"Audio is not measured: the {len(audio)} Linears that work on it get the factor of "
+        "their block, which goes by its other streams."
+    ]
+    _, inputs = model_and_inputs("LTX2VideoTransformer3DModel")
+    last = calibration.blocks[-1]
+    with torch.no_grad():
+        # in one block audio speaks to video here alone
+        for parameter in model.get_submodule(f"{last}.audio_to_video_attn.to_out").parameters():
+            parameter.zero_()
+        before = model(**inputs, return_dict=False)
+        for name in audio:
+            if name.startswith(f"{last}."):
+                model.get_parameter(f"{name}.weight").mul_(2)
+        after = model(**inputs, return_dict=False)
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1])
+    assert Plan.model_validate(plan.model_dump(mode="json")) == plan
+    model, calibration = measured("WanTransformer3DModel")
+    wan = make_plan(calibration, model)
+    assert not any("unmeasured" in linear for linear in wan.model_dump(mode="json")["linears"])
+    assert not any("not measured" in line for line in plan_remarks(wan))
 
 
 @pytest.mark.slow

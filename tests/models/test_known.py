@@ -9,11 +9,15 @@ from lokr_weighting.models.known import empty_transformer, load_config, load_ske
 from lokr_weighting.models.table import checkpoints
 from tests.known_models import known_transformer
 
-# parameters of the released transformers, counted from their safetensors files' headers
+# parameters of the released models, counted from their safetensors files' headers; of the UNets as
+# public training logs say
 RELEASED = {
     "sd3.5-large": 8_056_627_520,
     "flux.1-dev": 11_901_408_320,
     "flux.1-schnell": 11_891_178_560,
+    "sdxl": 2_567_463_684,
+    "sd1.5": 859_520_964,
+    "sd2.1": 865_910_724,
 }
 
 # blocks in each list, Linears in them, and their weights in billions, counted on diffusers' own
@@ -31,6 +35,8 @@ SIZES = {
     "hunyuan-video": ([20, 40], 520, 12.46),
     "hunyuan-image-2.1": ([20, 40], 520, 16.96),
     "pixart-sigma": ([28], 280, 0.59),
+    "sdxl": ([2, 2, 10, 10, 10, 10, 10, 10, 2, 2, 2], 700, 2.18),
+    "sd1.5": ([1] * 16, 160, 0.24),
 }
 
 

@@ -23,6 +23,7 @@ class Intended:
         clean: a pipeline and pixels -> latents, (1, channels, height, width).
         schedule: the schedule of noise; None: flow matching.
         handed: latents -> what the model gets.
+        shaped: latents -> the shape that a prediction has; None: as they are handed.
         timestep: a timestep in (0, 1) -> what the model gets.
         velocity: a model's output -> what it predicts, as the pipeline reads it.
     """
@@ -30,6 +31,7 @@ class Intended:
     clean: Callable[[Any, Tensor], Tensor]
     schedule: Any = None
     handed: Callable[[Tensor], Tensor] = lambda latents: latents
+    shaped: Callable[[Tensor], Tensor] | None = None
     timestep: Callable[[float], float] = lambda t: t
     predicted: Callable[[Tensor], Tensor] = lambda output: output
 
@@ -102,6 +104,17 @@ def frame(latents: Tensor) -> Tensor:
     return latents.unsqueeze(2)
 
 
+def last(latents: Tensor) -> Tensor:
+    return latents.permute(0, 2, 3, 1).unsqueeze(1)
+
+
+def last_with_conditions(latents: Tensor) -> Tensor:
+    """Behind the channels: no latents of a frame that is given, and no mark of one."""
+    channels = last(latents)
+    nothing = torch.zeros(*channels.shape[:-1], channels.shape[-1] + 1)
+    return torch.cat([channels, nothing], dim=-1)
+
+
 def negative(output: Tensor) -> Tensor:
     return -output
 
@@ -139,5 +152,10 @@ INTENDED: dict[str, Intended] = {
     "lumina2": Intended(FLUX_VAE, timestep=backwards, predicted=negative),
     "ltx": Intended(standardized, handed=flat, timestep=thousandths),
     "hunyuan-video": Intended(scaled_frame, handed=frame, timestep=thousandths),
+    "hidream": Intended(FLUX_VAE, timestep=thousandths, predicted=negative),
+    "kandinsky5": Intended(scaled(0.3611), handed=last, timestep=thousandths),
+    "kandinsky5-video": Intended(
+        scaled_frame, handed=last_with_conditions, shaped=last, timestep=thousandths
+    ),
     "cogview4": Intended(scaled(0.9), timestep=thousandths),
 }

@@ -10,6 +10,8 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
 )
@@ -67,6 +69,22 @@ def qwen3_config(layers: int) -> Qwen3Config:
     """A Qwen 3 of so many layers for that tokenizer."""
     settings: dict[str, Any] = {**LAYERS, "num_hidden_layers": layers, "vocab_size": 300}
     return Qwen3Config(**settings)
+
+
+def qwen25_vl() -> Qwen2_5_VLForConditionalGeneration:
+    """A Qwen 2.5 with eyes for that tokenizer."""
+    vision: dict[str, Any] = {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": TEXT_WIDTH,
+    }
+    sections = {"mrope_section": [2, 2, 4], "rope_type": "default", "rope_theta": 1e4}
+    text: dict[str, Any] = {**LAYERS, "vocab_size": 300, "rope_scaling": sections}
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+    )
 
 
 def gemma_tokenizer() -> GemmaTokenizer:

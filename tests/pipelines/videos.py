@@ -25,6 +25,15 @@ from tests.tiny_pipelines import (
     t5_tokenizer,
 )
 
+HUNYUAN_VAE: dict[str, Any] = {
+    "down_block_types": ("HunyuanVideoDownBlock3D",) * 4,
+    "up_block_types": ("HunyuanVideoUpBlock3D",) * 4,
+    "block_out_channels": (8, 8, 8, 8),
+    "latent_channels": CHANNELS,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+}
+
 
 def ltx() -> LTXPipeline:
     """Three blocks; the text is cross-attended."""
@@ -56,14 +65,6 @@ def ltx() -> LTXPipeline:
 
 def hunyuan_video() -> HunyuanVideoPipeline:
     """Two double and two single blocks, the guidance scale as an input."""
-    settings: dict[str, Any] = {
-        "down_block_types": ("HunyuanVideoDownBlock3D",) * 4,
-        "up_block_types": ("HunyuanVideoUpBlock3D",) * 4,
-        "block_out_channels": (8, 8, 8, 8),
-        "latent_channels": CHANNELS,
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-    }
     clip, llama = clip_tokenizer(), llama_tokenizer(max_length=512)
     # letter by letter the instruction alone would fill the text
     llama.add_tokens(sorted(set(DEFAULT_PROMPT_TEMPLATE["template"].split())))
@@ -82,7 +83,7 @@ def hunyuan_video() -> HunyuanVideoPipeline:
             rope_axes_dim=AXES,
             **HEADS,
         ),
-        vae=AutoencoderKLHunyuanVideo(**settings),
+        vae=AutoencoderKLHunyuanVideo(**HUNYUAN_VAE),
         scheduler=flow(),
         text_encoder_2=CLIPTextModel(clip_config(clip)),
         tokenizer_2=clip,

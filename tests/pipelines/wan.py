@@ -2,8 +2,10 @@
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 
-from tests.pipelines.parts import CHANNELS, HEADS, VIDEO_VAE
+from tests.pipelines.parts import CHANNELS, HEADS, VIDEO_VAE, drawn
 from tests.tiny_pipelines import WIDTH, llama_tokenizer, umt5_encoder
+
+BOUNDARY = 0.875
 
 
 def wan() -> WanPipeline:
@@ -26,6 +28,20 @@ def wan() -> WanPipeline:
             rope_max_seq_len=32,
             **HEADS,
         ),
+    )
+
+
+def wan22_14b() -> WanPipeline:
+    """Wan 2.2's larger models: one transformer for much noise, one for little."""
+    first, second = wan(), wan()
+    drawn(second.transformer)
+    return WanPipeline(
+        **{
+            name: getattr(first, name) for name in ("tokenizer", "text_encoder", "vae", "scheduler")
+        },
+        transformer=first.transformer,
+        transformer_2=second.transformer,
+        boundary_ratio=BOUNDARY,
     )
 
 

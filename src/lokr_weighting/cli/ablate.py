@@ -42,6 +42,8 @@ def ablate(
     quantization: options.Quantization = None,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
+    transformer: options.OneTransformer = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -58,6 +60,8 @@ def ablate(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
+        transformer=transformer,
     )
     run = Run(device, offload)
     check_folder(output)
@@ -128,14 +132,11 @@ def _draw_sheet(
     file: Path,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    from lokr_weighting.data.folder import find_images
     from lokr_weighting.show.figures import save_as
     from lokr_weighting.show.study_figures import contact_sheet
     from lokr_weighting.studies.contact_sheet import images_of
 
-    captions = sorted(
-        {text for item in find_images(job.data, job.captions).items for text in item.captions}
-    )
+    captions = sorted({text for item in job.find_images().items for text in item.captions})
     prompts = captions[:: max(1, len(captions) // count)][:count]
     strategies = [each.strategy for each in ablation.changes]
     rows = images_of(

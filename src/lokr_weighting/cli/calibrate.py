@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lokr_weighting.cli import options
-from lokr_weighting.cli.running import Run, run_calibration
+from lokr_weighting.cli.running import Run, jobs_of, run_calibration
 from lokr_weighting.processes import is_main
 
 
@@ -35,6 +35,8 @@ def calibrate(
     gradients: options.Gradients = False,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
+    transformer: options.Transformer = None,
 ) -> None:
     """Measure a model on your images: distances of every block, kept in a folder.
 
@@ -52,22 +54,24 @@ def calibrate(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
     )
     chosen = options.read_recipe(recipe, settings)
     from lokr_weighting.measure.stop import Stop
 
-    calibration, _ = run_calibration(
-        job,
-        output,
-        Run(device, offload, similarity, gradients),
-        recipe=chosen,
-        budget=budget,
-        blocks=blocks,
-        stop=Stop(samples=samples, most=max_samples),
-    )
-    if is_main():
-        typer.echo(
-            f"Wrote {output}: {len(calibration.records)} samples. Plan with: "
-            f"lokr-weighting plan --calibration {shlex.quote(str(output))} "
-            f"--model {shlex.quote(job.model)}"
+    for each, folder in jobs_of(job, transformer, output):
+        calibration, _ = run_calibration(
+            each,
+            folder,
+            Run(device, offload, similarity, gradients),
+            recipe=chosen,
+            budget=budget,
+            blocks=blocks,
+            stop=Stop(samples=samples, most=max_samples),
         )
+        if is_main():
+            typer.echo(
+                f"Wrote {folder}: {len(calibration.records)} samples. Plan with: "
+                f"lokr-weighting plan --calibration {shlex.quote(str(folder))} "
+                f"--model {shlex.quote(job.model)}"
+            )

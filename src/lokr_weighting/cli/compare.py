@@ -68,6 +68,8 @@ def compare(
     quantization: options.Quantization = None,
     revision: options.Revision = None,
     captions: options.Captions = None,
+    frames: options.Frames = None,
+    transformer: options.OneTransformer = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -85,6 +87,8 @@ def compare(
         revision=revision,
         quantization=quantization,
         captions=captions,
+        frames=frames,
+        transformer=transformer,
     )
     check_folder(output)
     advice = "holds files that are no comparison of lokr-weighting, so they may be your own"

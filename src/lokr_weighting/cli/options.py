@@ -121,8 +121,8 @@ PipelineModel = Annotated[
 Data = Annotated[
     Path,
     typer.Option(
-        help="A folder of images with captions: same-named .txt, .caption or .json files, "
-        "metadata.jsonl or metadata.csv, or none."
+        help="A folder of images, for models of videos of videos too, with captions: same-named "
+        ".txt, .caption or .json files, metadata.jsonl or metadata.csv, or none."
     ),
 ]
 Captions = Annotated[
@@ -131,6 +131,24 @@ Captions = Annotated[
         metavar=".EXTENSION|COLUMN",
         help="Where captions are, and nowhere else: files beside the images with this extension "
         "(.caption), or this column of metadata and key of .json files (prompt).",
+    ),
+]
+Transformer = Annotated[
+    Literal["transformer", "transformer_2", "both"] | None,
+    typer.Option(
+        help="Of a pipeline of two transformers (Wan 2.2 14B): the one that is meant; both: one "
+        "after the other, each with files of its own."
+    ),
+]
+OneTransformer = Annotated[
+    Literal["transformer", "transformer_2"] | None,
+    typer.Option(help="Of a pipeline of two transformers (Wan 2.2 14B): the one that is meant."),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        help="For models of videos: the most frames of a video that are taken, from its "
+        "beginning; by default 25."
     ),
 ]
 Samples = Annotated[

@@ -1,6 +1,6 @@
 """Running a calibration from the command line: where and how, its bar, what is said at its end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +32,30 @@ class Run:
     offload: Literal["none", "group", "sequential"] = "none"
     similarity: bool = False
     gradients: bool = False
+
+
+def jobs_of(job: "Job", transformer: str | None, output: Path) -> "list[tuple[Job, Path]]":
+    """The jobs that --transformer asks for, each with the output that is its own.
+
+    Raises:
+        LokrWeightingError: both are asked for where the pipeline has one, or there is no pipeline.
+    """
+    from lokr_weighting.models.experts import BOTH, NAMES, chosen_expert
+    from lokr_weighting.models.identity import read_index
+    from lokr_weighting.models.loading import pipeline_folder
+
+    if transformer != BOTH:
+        return [(replace(job, transformer=transformer), output)]
+    index = read_index(pipeline_folder(job.model, job.revision))
+    for name in NAMES:
+        chosen_expert(index, name, job.model)
+    return [
+        (
+            replace(job, transformer=name),
+            output.with_name(f"{output.stem}.{name}{output.suffix}"),
+        )
+        for name in NAMES
+    ]
 
 
 def run_calibration(

@@ -1,8 +1,8 @@
 """A caption as a pipeline's own text encoders make it, and which of its tokens are real."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lokr_weighting.data.padding import TextPart, real_tokens, text_parts, token_mask
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.models.pipeline_call import PipelineCall
+from lokr_weighting.models.pipeline_call import PipelineCall, named
 
 TEXT_LENGTH = "max_sequence_length"
 """What diffusers' pipelines call the number of tokens that a caption is padded or cut to."""
@@ -39,15 +39,19 @@ def encoded(
         LokrWeightingError: the pipeline's text cannot be given another length.
     """
     options = {**_defaults(pipeline, call), **call.encode, **_length(pipeline, length)}
-    seen = nullcontext([]) if call.masked_by is None else _masks(getattr(pipeline, call.masked_by))
-    with seen as masks:
+    encoders = (call.masked_by,) if isinstance(call.masked_by, str) else call.masked_by or ()
+    with ExitStack() as seen:
+        masks = {
+            name: seen.enter_context(_masks(getattr(pipeline, name)))
+            for name in dict.fromkeys(encoders)
+        }
         returned = pipeline.encode_prompt(prompt=caption, device=device, **options)
     embeddings: dict[str, Embedding] = {
         name: moved(value, torch.device("cpu"))
         for name, value in zip(call.returned, returned, strict=True)
         if name is not None and value is not None
     }
-    text = embeddings["prompt_embeds"]
+    text = embeddings[call.text]
     if isinstance(text, list):
         # captions keep their own lengths; what a model fills up itself, its call tells
         return embeddings, None
@@ -55,8 +59,8 @@ def encoded(
         mask = embeddings.setdefault(call.mask, torch.ones(text.shape[:2], dtype=torch.long))
         assert isinstance(mask, Tensor)
         return embeddings, token_mask(mask, text).bool()
-    if masks:
-        return embeddings, masks[0].bool().cpu()
+    if encoders and all(masks.values()):
+        return embeddings, torch.cat([masks[name][0] for name in encoders], dim=1).bool().cpu()
     if call.tokenizers:
         return embeddings, real_tokens(_text_parts(pipeline, call, text.shape[1]), [caption])
     return embeddings, None
@@ -69,12 +73,24 @@ def moved(embedding: Embedding, device: torch.device) -> Embedding:
     return embedding.to(device)
 
 
-def joined(embeddings: list[Embedding]) -> Embedding:
-    """An argument of several captions as one batch; shorter ones get zeros to the longest."""
+def joined(embeddings: list[Embedding], how: str = "captions first") -> Embedding:
+    """An argument of several captions as one batch; shorter ones get zeros to the longest.
+
+    Args:
+        embeddings: each caption's.
+        how: how they lie in a batch, by name in `JOININGS`.
+
+    Raises:
+        LokrWeightingError: there is no such way.
+    """
     lists = [each for each in embeddings if isinstance(each, list)]
     if lists:
         return [each for own in lists for each in own]
-    tensors = [each for each in embeddings if isinstance(each, Tensor)]
+    join = named(JOININGS, "joining", how)
+    return join([each for each in embeddings if isinstance(each, Tensor)])
+
+
+def _captions_first(tensors: list[Tensor]) -> Tensor:
     longest = max(each.shape[1] for each in tensors)
     padded = [
         torch.cat([each, each.new_zeros(1, longest - each.shape[1], *each.shape[2:])], dim=1)
@@ -83,6 +99,25 @@ def joined(embeddings: list[Embedding]) -> Embedding:
         for each in tensors
     ]
     return torch.cat(padded)
+
+
+def _layers_first(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors, dim=1)
+
+
+def _bounds(tensors: list[Tensor]) -> Tensor:
+    lengths = torch.cat([each.diff() for each in tensors]).cumsum(0).to(tensors[0].dtype)
+    return torch.cat([tensors[0][:1], lengths])
+
+
+JOININGS: Mapping[str, Callable[[list[Tensor]], Tensor]] = {
+    # (captions, ...)
+    "captions first": _captions_first,
+    # (layers, captions, tokens, width)
+    "layers first": _layers_first,
+    # where each caption begins in all of them one behind the other, and where the last ends
+    "bounds": _bounds,
+}
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 """Images and captions as a pipeline's latents and embeddings, each encoded once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lokr_weighting.data.captions import Embedding, encoded
@@ -11,8 +15,11 @@ from lokr_weighting.data.folder import ImageFolder, Problem
 from lokr_weighting.data.images import BrokenImage, crop_size, open_image, random_crop, to_array
 from lokr_weighting.data.latents import LATENTS
 from lokr_weighting.data.samples import Sample, crop_rng, draw
+from lokr_weighting.data.videos import first_frames, is_video, whole_frames
 from lokr_weighting.models.pipeline_call import PipelineCall, named
 from lokr_weighting.models.table import pipeline_call
+
+FRAMES = 25  # of a video: what VAEs of 4 and of 8 frames a latent both take
 
 
 @dataclass
@@ -45,9 +52,19 @@ class Encoder:
         """What an image's sides must be multiples of, in pixels."""
         return self.call.patch * getattr(self.pipeline, self.call.scale)
 
+    @property
+    def step(self) -> int:
+        """How many frames of a video are one of its latents', after the first."""
+        return getattr(self.pipeline, self.call.temporal) if self.call.temporal else 1
+
     @torch.no_grad()
     def encode_image(self, key: Any, pixels: Tensor) -> None:
-        """Encode an image, (3, height, width) in [-1, 1], to the mode of its latents."""
+        """Encode an image or a video to the mode of its latents.
+
+        Args:
+            key: what they are kept under.
+            pixels: (3, height, width) or (3, frames, height, width) in [-1, 1].
+        """
         vae = self.pipeline.vae.to(self.device)
         latents_of = named(LATENTS, "latents", self.call.latents)
         given = pixels[None].to(self.device, vae.dtype)
@@ -91,6 +108,7 @@ class SampleEncoder:
         resolution: side of a square crop in pixels.
         buckets: crop to aspect-ratio buckets of that area instead.
         crops: different crops of each image.
+        frames: the most frames of a video that are taken, from its beginning.
         broken: images that turned out to be broken -> the problem.
     """
 
@@ -99,6 +117,7 @@ class SampleEncoder:
     resolution: int
     buckets: bool = False
     crops: int = 1
+    frames: int = FRAMES
     broken: dict[int, Problem] = field(default_factory=dict)
 
     def draw(self, seed: int, index: int, bins: int) -> Sample:
@@ -142,13 +161,24 @@ class SampleEncoder:
             return True
         item = self.images.items[image]
         try:
-            opened = open_image(self.images.root / item.name)
+            pixels = self._pixels(item.name, partial(crop_rng, seed, image, crop))
         except BrokenImage as error:
             self.broken[image] = Problem(item.name, str(error))
             self.images.check(self.broken.values())
             return False
-        multiple = self.encoder.multiple
-        size = crop_size(*opened.size, self.resolution, self.buckets, multiple)
-        cropped = random_crop(opened, size, crop_rng(seed, image, crop))
-        self.encoder.encode_image((image, crop), torch.from_numpy(to_array(cropped)))
+        self.encoder.encode_image((image, crop), torch.from_numpy(pixels))
         return True
+
+    def _pixels(self, name: str, rng: Callable[[], np.random.Generator]) -> np.ndarray:
+        """A crop of an image, or the same crop of each of a video's frames, in [-1, 1]."""
+        path = self.images.root / name
+        if not is_video(name):
+            return self._cropped(open_image(path), rng())
+        # cropped one by one: all frames at their own size would be too much memory
+        frames = [self._cropped(frame, rng()) for frame in first_frames(path, self.frames)]
+        return np.stack(frames[: whole_frames(len(frames), self.encoder.step)], axis=1)
+
+    def _cropped(self, opened: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        call, multiple = self.encoder.call, self.encoder.multiple
+        size = crop_size(*opened.size, self.resolution, self.buckets, multiple, within=call.within)
+        return to_array(random_crop(opened, size, rng))

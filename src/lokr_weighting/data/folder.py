@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lokr_weighting.data import videos as of_videos
 from lokr_weighting.data.images import SUFFIXES
 from lokr_weighting.data.metadata import METADATA, Wanted, read_metadata, wanted
 from lokr_weighting.data.sidecars import Sidecars
@@ -27,11 +28,12 @@ from lokr_weighting.errors import LokrWeightingError
 
 ASIDE = ("mask", "masks", "cache", "conditioning")
 """Folders that trainers keep beside the images, and that hold pictures too."""
+NO_VIDEOS = "videos are read for models of videos alone"
 
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One image: its POSIX path relative to the folder, and its captions, `("",)` for none."""
+    """One image or video: its POSIX path relative to the folder, and its captions, or `("",)`."""
 
     name: str
     captions: tuple[str, ...]
@@ -69,7 +71,8 @@ class ImageFolder:
         said = []
         if self.ignored:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.ignored.items())
-            said.append(f"not read in {self.root}: {kinds}")
+            of_others = f"; {NO_VIDEOS}" if any(map(_is_video_kind, self.ignored)) else ""
+            said.append(f"not read in {self.root}: {kinds}{of_others}")
         if self.without_caption:
             said.append(f"{self.without_caption} images have no caption; theirs is empty")
         return said
@@ -86,8 +89,8 @@ class ImageFolder:
         check_problems([*self.problems, *later], len(self.items) + len(self.problems))
 
 
-def find_images(folder: Path, captions: str | None = None) -> ImageFolder:
-    """Find the images under `folder` and their captions.
+def find_images(folder: Path, captions: str | None = None, *, videos: bool = False) -> ImageFolder:
+    """Find the images under `folder` and their captions; for models of videos, videos too.
 
     Hidden files and folders (`.name`) and files of other kinds are ignored and counted, and so are
     images in folders for masks and caches that have no caption of their own. An image is left out
@@ -98,11 +101,12 @@ def find_images(folder: Path, captions: str | None = None) -> ImageFolder:
         captions: where captions are, and nowhere else: the extension of files beside the images,
             with its dot (".caption"), or a column of metadata and key of .json files ("prompt").
             None: in every place that is known.
+        videos: whether videos are read; else they are ignored and counted.
 
     Raises:
         LokrWeightingError: the folder is missing, no folder, or holds no images; a metadata file
-            cannot be read, has a malformed row, or names an image that is not there; or `captions`
-            is nowhere.
+            cannot be read, has a malformed row, or names an image that is not there; `captions`
+            is nowhere; or there are videos, and nothing that reads them.
     """
     if not folder.exists():
         raise LokrWeightingError(f"{folder}: there is no such folder")
@@ -111,21 +115,23 @@ def find_images(folder: Path, captions: str | None = None) -> ImageFolder:
     source = wanted(captions)
     ignored: Counter[str] = Counter()
     files = tuple(_files(folder, ignored))
-    images = {
-        path.relative_to(folder).as_posix(): path
-        for path in files
-        if path.suffix.lower() in SUFFIXES
-    }
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    shown = {name: path for name, path in named.items() if of_videos.is_video(name)}
+    images = {name: path for name, path in named.items() if path.suffix.lower() in SUFFIXES}
+    if videos:
+        of_videos.check_reader(folder, len(shown))
+        images, shown = images | shown, {}
     if not images:
         counted = ", ".join(f"{count} {kind}" for kind, count in _kinds(files, set()).items())
+        of_others = f"; {NO_VIDEOS}" if shown else ""
         raise LokrWeightingError(
             f"{folder}: holds no images, nested folders included; looked for "
-            f"{', '.join(SUFFIXES)}{'; there are ' if counted else ''}{counted}"
+            f"{', '.join(SUFFIXES)}{'; there are ' if counted else ''}{counted}{of_others}"
         )
     metadata = [
         path for path in files if path.name in METADATA and source.metadata and not path.is_fifo()
     ]
-    described = read_metadata(folder, metadata, images, source)
+    described = read_metadata(folder, metadata, images, source, passed_over=shown)
     sidecars = Sidecars(files, source)
     items: list[ImageItem] = []
     problems: list[Problem] = []
@@ -216,6 +222,10 @@ def _aside(name: str) -> str | None:
         if part.lower() in ASIDE:
             return f"images in {part}/"
     return "images *-masklabel" if path.stem.endswith("-masklabel") else None
+
+
+def _is_video_kind(kind: str) -> bool:
+    return kind in of_videos.SUFFIXES
 
 
 def _kinds(files: Iterable[Path], read: set[Path]) -> Counter[str]:

@@ -66,7 +66,13 @@ def open_image(path: Path) -> Image.Image:
 
 
 def crop_size(
-    width: int, height: int, resolution: int, buckets: bool, multiple: int = 16
+    width: int,
+    height: int,
+    resolution: int,
+    buckets: bool,
+    multiple: int = 16,
+    *,
+    within: bool = False,
 ) -> tuple[int, int]:
     """The size to crop an image to: a square, or the bucket nearest to its aspect ratio.
 
@@ -79,6 +85,7 @@ def crop_size(
         resolution: the side of the square, in pixels.
         buckets: whether to use buckets.
         multiple: what the model needs every side to be a multiple of, in pixels.
+        within: whether no bucket may have more pixels than the square.
 
     Returns:
         (width, height) in pixels.
@@ -99,7 +106,7 @@ def crop_size(
         return best
     ratio = max(width, height) / min(width, height)
     for long in range(resolution, LONGEST_RATIO * resolution, multiple):
-        short = round(resolution**2 / long / multiple) * multiple
+        short = (math.floor if within else round)(resolution**2 / long / multiple) * multiple
         if long > LONGEST_RATIO * short:
             break
         if abs(math.log(long / short / ratio)) < abs(math.log(best[0] / best[1] / ratio)):

@@ -1,7 +1,9 @@
 """How an image becomes the latents that a model was trained on, by names that rows use.
 
 Every function takes the pipeline and pixels in the VAE's dtype, (1, 3, height, width) in [-1, 1],
-and gives latents as noise is added to them, (1, channels, height, width).
+and gives latents as noise is added to them, (1, channels, height, width). Those of video models
+take videos too, (1, 3, frames, height, width), and give (1, channels, frames, height, width) with
+frames of latents.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,24 +42,24 @@ def scaled_in_full(pipeline: Any, pixels: Tensor) -> Tensor:
     return (encoded * config.scaling_factor).to(dtype)
 
 
-def one_frame(pipeline: Any, pixels: Tensor) -> Tensor:
-    """A video of one frame, each channel less its mean over its standard deviation."""
+def frames(pipeline: Any, pixels: Tensor) -> Tensor:
+    """A video, each channel less its mean over its standard deviation; an image is one frame."""
     vae = pipeline.vae
-    return _standardized(mode_of(vae.encode(pixels[:, :, None]))[:, :, 0], vae.config)
+    return _as_given(_standardized(mode_of(vae.encode(_video(pixels))), vae.config), pixels)
 
 
-def one_frame_scaled(pipeline: Any, pixels: Tensor) -> Tensor:
-    """A video of one frame, scaled."""
+def frames_scaled(pipeline: Any, pixels: Tensor) -> Tensor:
+    """A video, scaled; an image is one frame."""
     vae = pipeline.vae
-    return mode_of(vae.encode(pixels[:, :, None]))[:, :, 0] * vae.config.scaling_factor
+    return _as_given(mode_of(vae.encode(_video(pixels))) * vae.config.scaling_factor, pixels)
 
 
-def one_frame_by_buffers(pipeline: Any, pixels: Tensor) -> Tensor:
-    """LTX's: a video of one frame, each channel's mean and deviation kept beside the weights."""
+def frames_by_buffers(pipeline: Any, pixels: Tensor) -> Tensor:
+    """LTX's: a video, each channel's mean and deviation kept beside the weights."""
     vae = pipeline.vae
-    encoded = mode_of(vae.encode(pixels[:, :, None]))
     own = vae.latents_mean, vae.latents_std, vae.config.scaling_factor
-    return pipeline._normalize_latents(encoded, *own)[:, :, 0]
+    encoded = mode_of(vae.encode(_video(pixels)))
+    return _as_given(pipeline._normalize_latents(encoded, *own), pixels)
 
 
 def by_batch_norm(pipeline: Any, pixels: Tensor) -> Tensor:
@@ -65,9 +67,19 @@ def by_batch_norm(pipeline: Any, pixels: Tensor) -> Tensor:
     return pipeline._unpatchify_latents(pipeline._encode_vae_image(pixels, generator=None))
 
 
+def _video(pixels: Tensor) -> Tensor:
+    return pixels if pixels.ndim == 5 else pixels[:, :, None]
+
+
+def _as_given(latents: Tensor, pixels: Tensor) -> Tensor:
+    """An image's latents without frames."""
+    return latents if pixels.ndim == 5 else latents[:, :, 0]
+
+
 def _standardized(latents: Tensor, config: Any) -> Tensor:
+    sides = [1] * (latents.ndim - 2)
     mean, std = (
-        torch.tensor(each).view(1, -1, 1, 1).to(latents)
+        torch.tensor(each).view(1, -1, *sides).to(latents)
         for each in (config.latents_mean, config.latents_std)
     )
     return (latents - mean) / std
@@ -76,8 +88,8 @@ def _standardized(latents: Tensor, config: Any) -> Tensor:
 LATENTS: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
     "scaled": scaled,
     "scaled in full": scaled_in_full,
-    "one frame": one_frame,
-    "one frame scaled": one_frame_scaled,
-    "one frame by buffers": one_frame_by_buffers,
+    "frames": frames,
+    "frames scaled": frames_scaled,
+    "frames by buffers": frames_by_buffers,
     "by batch norm": by_batch_norm,
 }

@@ -7,7 +7,7 @@ only) a list of strings. Several rows of one image add captions.
 import csv
 import io
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -86,7 +86,12 @@ def one_line(text: str) -> str:
 
 
 def read_metadata(
-    folder: Path, files: Iterable[Path], images: Mapping[str, Path], source: Wanted
+    folder: Path,
+    files: Iterable[Path],
+    images: Mapping[str, Path],
+    source: Wanted,
+    *,
+    passed_over: Container[str] = (),
 ) -> dict[str, list[str]]:
     """Read metadata files; image name -> captions.
 
@@ -95,6 +100,7 @@ def read_metadata(
         files: the metadata files in it.
         images: the images' names.
         source: the column.
+        passed_over: names of files that are no images here, and whose rows are not read.
 
     Raises:
         LokrWeightingError: a file cannot be read, has a malformed row, or names an image that is
@@ -107,6 +113,8 @@ def read_metadata(
         rows = _jsonl_rows if path.suffix == ".jsonl" else _csv_rows
         for where, row in rows(path, row_class, source.column):
             name = posixpath.normpath(posixpath.join(here, row.file_name))
+            if name in passed_over:
+                continue
             if name not in images:
                 raise LokrWeightingError(
                     f"{where}: file_name {row.file_name!r}: there is no such image; it must lie in "

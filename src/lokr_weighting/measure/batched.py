@@ -16,7 +16,7 @@ from lokr_weighting.data.captions import Embedding, joined, moved
 from lokr_weighting.data.encoding import SampleEncoder
 from lokr_weighting.data.samples import Sample
 from lokr_weighting.measure.forward import noise_of
-from lokr_weighting.measure.objectives import objective_of
+from lokr_weighting.measure.objectives import objective_of, proportion
 from lokr_weighting.measure.one_step import OneStepCall
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.table import pipeline_call
@@ -84,7 +84,7 @@ class BatchedForward:
         clean = torch.cat([each.clean for each in batch]).to(self.device)
         noise = torch.cat([noise_of(each.sample, each.clean) for each in batch]).to(self.device)
         embeddings = {
-            name: moved(joined([each.embeddings[name] for each in batch]), self.device)
+            name: moved(self._joined(name, [each.embeddings[name] for each in batch]), self.device)
             for name in batch[0].embeddings
         }
         scaled = self.call.scaled_timesteps
@@ -100,6 +100,10 @@ class BatchedForward:
         missed = (step.prediction - target).float()
         return missed.square().flatten(1).mean(dim=1)
 
+    def _joined(self, name: str, embeddings: list[Embedding]) -> Embedding:
+        ways = self.call.joining
+        return joined(embeddings, ways[name]) if name in ways else joined(embeddings)
+
     @contextmanager
     def _each_at(self, times: Tensor) -> Iterator[None]:
         """Within, the model runs every sample at its own timestep."""
@@ -107,7 +111,8 @@ class BatchedForward:
         def enter(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             timestep = kwargs["timestep"]
             # some have one for each token, (batch, tokens)
-            factors = (times / COMMON).view(-1, *(1,) * (timestep.ndim - 1))
+            factors = proportion(self.objective, times, COMMON)
+            factors = factors.view(-1, *(1,) * (timestep.ndim - 1))
             return args, kwargs | {"timestep": (timestep.float() * factors).to(timestep.dtype)}
 
         handle = denoiser(self.pipeline).register_forward_pre_hook(enter, with_kwargs=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.models.experts import Expert, loaded_expert
 from lokr_weighting.models.pipeline_call import named
 from lokr_weighting.models.table import pipeline_call
 
@@ -29,7 +30,7 @@ class Objective(Protocol):
         ...
 
     def noised(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
-        """Latents with noise, (batch, channels, height, width); at one timestep or at each's."""
+        """Latents with noise, (batch, channels, ..., width); at one timestep or at each's."""
         ...
 
     def target(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
@@ -47,7 +48,7 @@ class FlowMatching:
     def noised(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
         """(1 - t) clean + t noise."""
         if isinstance(shares, Tensor):
-            shares = shares.view(-1, 1, 1, 1).to(clean.dtype)
+            shares = shares.view(-1, *[1] * (clean.ndim - 1)).to(clean.dtype)
         return (1 - shares) * clean + shares * noise
 
     def target(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
@@ -108,6 +109,41 @@ class NoiseSchedule:
         return self.timesteps(given.expand(len(clean)))
 
 
+class OfExpert:
+    """An objective at the timesteps of one of two transformers: (0, 1) is its share of them.
+
+    Args:
+        whole: the objective.
+        expert: the transformer.
+    """
+
+    def __init__(self, whole: Objective, expert: Expert) -> None:
+        self.whole, self.expert = whole, expert
+
+    def share(self, shares: Any) -> Any:
+        """The share of noise, of timesteps in (0, 1)."""
+        return self.expert.low + shares * (self.expert.high - self.expert.low)
+
+    def timesteps(self, shares: Tensor) -> Tensor:
+        """As of the whole."""
+        return self.whole.timesteps(self.share(shares))
+
+    def noised(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
+        """As of the whole."""
+        return self.whole.noised(clean, noise, self.share(shares))
+
+    def target(self, clean: Tensor, noise: Tensor, shares: Tensor | float) -> Tensor:
+        """As of the whole."""
+        return self.whole.target(clean, noise, self.share(shares))
+
+
+def proportion(objective: Objective, shares: Tensor, common: float) -> Tensor:
+    """How many times the share of noise at a common timestep each one's is, (batch,)."""
+    if isinstance(objective, OfExpert):
+        return objective.share(shares) / objective.share(common)
+    return shares / common
+
+
 OBJECTIVES: Mapping[str, Callable[[Any], Objective]] = {
     "flow matching": lambda _pipeline: FlowMatching(),
     "noise schedule": lambda pipeline: NoiseSchedule(pipeline.scheduler),
@@ -121,4 +157,6 @@ def objective_of(pipeline: Any) -> Objective:
         LokrWeightingError: that is not known.
     """
     call = pipeline_call(type(pipeline).__name__)
-    return named(OBJECTIVES, "objective", call.objective)(pipeline)
+    whole = named(OBJECTIVES, "objective", call.objective)(pipeline)
+    expert = loaded_expert(pipeline)
+    return whole if expert is None else OfExpert(whole, expert)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.measure.packings import PACKINGS, Packing
+from lokr_weighting.measure.sizing import held_to
 from lokr_weighting.models.pipeline_call import PipelineCall, named
 
 
@@ -95,7 +96,8 @@ class OneStepCall:
         """Run the model once.
 
         Args:
-            latents: with noise, (batch, channels, height, width), on the device.
+            latents: with noise, (batch, channels, height, width) or of videos (batch, channels,
+                frames, height, width), on the device.
             timesteps: what the pipeline's scheduler would count: one, or (1, batch).
             embeddings: the call's arguments for the captions, on the device.
             gradients: keep a graph.
@@ -110,7 +112,8 @@ class OneStepCall:
         if gradients:
             # without diffusers' no_grad around it
             call = inspect.unwrap(call)
-        with _stepping(self.pipeline, timesteps) as scheduler, suppress(_Stepped):
+        held = held_to(self.pipeline, self.call, width, height)
+        with held, _stepping(self.pipeline, timesteps) as scheduler, suppress(_Stepped):
             call(
                 self.pipeline,
                 latents=self.packing.handed(self.pipeline, latents),
@@ -119,6 +122,7 @@ class OneStepCall:
                 num_inference_steps=1,
                 output_type="latent",
                 **embeddings,
+                **self._frames(latents),
                 **self.call.call,
             )
         if scheduler.taken is None:
@@ -126,6 +130,13 @@ class OneStepCall:
                 f"{type(self.pipeline).__name__} asked its scheduler for no step: it cannot be run"
             )
         return scheduler.taken
+
+    def _frames(self, latents: Tensor) -> dict[str, int]:
+        """How many frames the call is told that a video has; an image is a video of one."""
+        if self.call.temporal is None:
+            return {}
+        further = latents.shape[2] - 1 if latents.ndim == 5 else 0
+        return {"num_frames": further * getattr(self.pipeline, self.call.temporal) + 1}
 
     def predicted(self, latents: Tensor) -> Tensor:
         """Latents in the shape of a prediction."""

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where (batch, channels, height, width) goes.
+    """Where (batch, channels, height, width) goes, of videos (batch, channels, frames, ...).
 
     Attributes:
         handed: gives the call's argument `latents`, of the pipeline and latents.
@@ -36,13 +37,26 @@ def _flux2_tokens(pipeline: Any, latents: Tensor) -> Tensor:
     return pipeline._pack_latents(_flux2_image(pipeline, latents))
 
 
-def _frame(_pipeline: Any, latents: Tensor) -> Tensor:
-    return latents[:, :, None]
+def _last(pipeline: Any, latents: Tensor) -> Tensor:
+    return _frames(pipeline, latents).movedim(1, -1)
+
+
+def _last_with_conditions(pipeline: Any, latents: Tensor) -> Tensor:
+    alone = _last(pipeline, latents)
+    if not pipeline.transformer.visual_cond:
+        return alone
+    # no frame is given beforehand
+    return torch.cat([alone, torch.zeros_like(alone), torch.zeros_like(alone[..., :1])], dim=-1)
+
+
+def _frames(_pipeline: Any, latents: Tensor) -> Tensor:
+    # an image is a video of one frame
+    return latents if latents.ndim == 5 else latents[:, :, None]
 
 
 def _frame_tokens(pipeline: Any, latents: Tensor) -> Tensor:
     sides = pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
-    return pipeline._pack_latents(latents[:, :, None], *sides)
+    return pipeline._pack_latents(_frames(pipeline, latents), *sides)
 
 
 PACKINGS: Mapping[str, Packing] = {
@@ -52,8 +66,10 @@ PACKINGS: Mapping[str, Packing] = {
     "patches": Packing(_patches, _patches),
     # patches as channels; the pipeline makes tokens of them
     "patches of an image": Packing(_flux2_image, _flux2_tokens),
-    # LTX's, (batch, height * width, channels)
-    "tokens of one frame": Packing(_frame_tokens, _frame_tokens),
-    # (batch, channels, 1, height, width)
-    "one frame": Packing(_frame, _frame),
+    # LTX's, (batch, frames * height * width, channels)
+    "tokens of frames": Packing(_frame_tokens, _frame_tokens),
+    # Kandinsky 5's, (batch, frames, height, width, channels)
+    "channels last": Packing(_last_with_conditions, _last),
+    # (batch, channels, frames, height, width)
+    "frames": Packing(_frames, _frames),
 }

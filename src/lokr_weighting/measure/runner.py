@@ -28,7 +28,9 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
     """
     job = prepared.job
     dtype = DTYPES[job.dtype_on(prepared.device)]
-    pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, prepared.device)
+    pipeline = load_pipeline(
+        prepared.pipeline, dtype, job.quantization, prepared.device, prepared.transformer
+    )
     # not after an hour of encoding
     objective_of(pipeline)
     source = SampleEncoder(
@@ -37,6 +39,7 @@ def drawn(prepared: PreparedJob, indices: Iterable[int]) -> tuple[SampleEncoder,
         prepared.settings["resolution"],
         buckets=job.buckets,
         crops=job.crops,
+        frames=job.most_frames,
     )
     bins = prepared.settings["bins"]
     samples = {index: source.draw(job.seed, index, bins) for index in indices}

@@ -44,6 +44,7 @@ class BlockLinear:
         stream: whose tokens pass through it, "image" or "text"; None where both do. In a block of
             one stream alone it is that one.
         added: trainable parameters that it gets beside its LoKr's two matrices.
+        unmeasured: the stream that it works on, where that is not measured.
     """
 
     name: str
@@ -57,6 +58,7 @@ class BlockLinear:
     kernel: tuple[int, ...] = ()
     groups: int = 1
     joins: tuple[str, ...] = ()
+    unmeasured: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,6 +159,7 @@ def _linears_in(block: Skeleton, path: str, blocks: BlockList) -> Iterator[Block
             stream=_stream(name, blocks),
             kernel=tuple(kernel),
             groups=module.arguments.get("groups", 1),
+            unmeasured=_unmeasured(name, blocks),
         )
 
 
@@ -169,6 +172,14 @@ def shape_of(module: Skeleton) -> tuple[int, ...] | None:
         return None
     in_channels = arguments["in_channels"] // arguments["groups"]
     return arguments["out_channels"], in_channels, *arguments["kernel_size"]
+
+
+def _unmeasured(name: str, blocks: BlockList) -> str | None:
+    """The stream that the Linear of that name works on, where that is not measured."""
+    for stream, patterns in blocks.unmeasured.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            return stream
+    return None
 
 
 def _stream(name: str, blocks: BlockList) -> Stream | None:

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 DENOISERS = ("transformer", "unet")
 """What pipelines call it."""
+SECOND = "transformer_2"
+"""What pipelines of two call the one that may be left alone in memory (`models.experts`)."""
 
 
 def denoiser_name(components: Mapping[str, Any]) -> str:
@@ -16,7 +18,8 @@ def denoiser_name(components: Mapping[str, Any]) -> str:
     Args:
         components: the pipeline's components, or its index; "transformer" where it has none.
     """
-    there = (name for name in DENOISERS if components.get(name) not in (None, [None, None]))
+    names = (*DENOISERS, SECOND)
+    there = (name for name in names if components.get(name) not in (None, [None, None]))
     return next(there, DENOISERS[0])
 
 

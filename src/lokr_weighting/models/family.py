@@ -1,7 +1,7 @@
 """What is known of a family of models: its classes, blocks and streams, checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from lokr_weighting.errors import LokrWeightingError
@@ -72,6 +72,9 @@ class BlockList:
         text: patterns of names inside a block: the Linears that only text tokens pass through;
             others are the image's. Without any, both streams' tokens pass through all, or in blocks
             of one stream alone that stream's.
+        unmeasured: what a stream is called that is neither image nor text, and is not measured
+            ("audio") -> patterns of the Linears that work on it: what they make is added to it.
+            They get the factor of their block, and a plan says so.
     """
 
     __pydantic_config__: ClassVar = NOTHING_UNKNOWN
@@ -80,6 +83,7 @@ class BlockList:
     base: tuple[str, ...]
     streams: Streams = Streams()
     text: tuple[str, ...] = ()
+    unmeasured: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

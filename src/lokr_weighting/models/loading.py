@@ -9,6 +9,7 @@ import torch
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.denoiser import DENOISERS, denoiser_name
+from lokr_weighting.models.experts import NAMES
 from lokr_weighting.models.identity import INDEX, read_index
 from lokr_weighting.models.known import shipped_pipeline
 from lokr_weighting.models.limits import few_modules
@@ -64,6 +65,7 @@ def load_pipeline(
     dtype: torch.dtype,
     quantization: dict[str, Any] | None = None,
     device: torch.device | None = None,
+    transformer: str | None = None,
 ) -> Any:
     """Load the pipeline on the CPU, its weights where runs can be compared bit by bit.
 
@@ -72,11 +74,12 @@ def load_pipeline(
         dtype: the same.
         quantization: the same.
         device: where it will run.
+        transformer: of two transformers the one that is loaded alone.
 
     Raises:
         LokrWeightingError: diffusers cannot load it; with its reason.
     """
-    loaded = load_unchanged(pipeline, dtype, quantization)
+    loaded = load_unchanged(pipeline, dtype, quantization, transformer)
     if device is not None and device.type == "cpu":
         for component in loaded.components.values():
             if isinstance(component, torch.nn.Module):
@@ -85,7 +88,10 @@ def load_pipeline(
 
 
 def load_unchanged(
-    pipeline: Path, dtype: torch.dtype, quantization: dict[str, Any] | None = None
+    pipeline: Path,
+    dtype: torch.dtype,
+    quantization: dict[str, Any] | None = None,
+    transformer: str | None = None,
 ) -> Any:
     """Load the pipeline on the CPU, as it is.
 
@@ -94,11 +100,12 @@ def load_unchanged(
         dtype: of the weights.
         quantization: "backend" (as diffusers calls it: "bitsandbytes_4bit", "torchao", ...) and
             the arguments of its configuration class, for the transformer or UNet.
+        transformer: of two transformers the one that is loaded; None: all there is.
 
     Raises:
         LokrWeightingError: diffusers cannot load it; with its reason.
     """
-    from diffusers import DiffusionPipeline
+    import diffusers
 
     # asked for, not left to defaults: weights without pickle, and no code of the folder's
     options: dict[str, Any] = {
@@ -107,12 +114,17 @@ def load_unchanged(
         "use_safetensors": True,
         "trust_remote_code": False,
     }
+    pipeline_class: Any = diffusers.DiffusionPipeline
     try:
+        if transformer is not None:
+            # only the class itself knows that it can do without
+            pipeline_class = getattr(diffusers, read_index(pipeline)["_class_name"])
+            options |= {name: None for name in NAMES if name != transformer}
         if quantization is not None:
-            name = denoiser_name(read_index(pipeline))
+            name = transformer or denoiser_name(read_index(pipeline))
             options["quantization_config"] = _quantization_config(quantization, name)
         with few_modules(str(pipeline)):
-            loaded = DiffusionPipeline.from_pretrained(pipeline, **options)
+            loaded = pipeline_class.from_pretrained(pipeline, **options)
     except LokrWeightingError:
         raise
     # a damaged folder makes the libraries raise nearly anything

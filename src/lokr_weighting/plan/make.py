@@ -199,6 +199,7 @@ def _linear_plan(linear: BlockLinear, block: int, factor: int) -> LinearPlan:
         kernel=linear.kernel,
         groups=linear.groups,
         joins=linear.joins,
+        unmeasured=linear.unmeasured,
     )
 
 

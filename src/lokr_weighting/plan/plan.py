@@ -73,6 +73,7 @@ class LinearPlan(Part):
     template has LyCORIS train beside the split's two matrices (DoRA's scales). A convolution has a
     `kernel`; its `in_features` are one group's input channels. In a plan for a trainer whose model
     has other names than diffusers', `joins` are diffusers' Linears that are one there.
+    `unmeasured` names the stream that it works on, where that is not measured.
     """
 
     name: str
@@ -87,15 +88,18 @@ class LinearPlan(Part):
     kernel: tuple[Annotated[int, Field(ge=1)], ...] = ()
     groups: Annotated[int, Field(ge=1)] = 1
     joins: tuple[str, ...] = ()
+    unmeasured: str | None = None
 
     @model_serializer(mode="wrap")
     def _linears_as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A Linear is written without the keys of others, as before there were any."""
+        """A Linear is written without keys that are not its own, as before there were any."""
         written = write(self)
         if not self.kernel:
             del written["kernel"], written["groups"]
         if not self.joins:
             del written["joins"]
+        if self.unmeasured is None:
+            del written["unmeasured"]
         return written
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The table of a plan."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from rich import box
@@ -102,6 +103,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         *_which_streams(plan),
         *_left_out(plan),
         *_joined(plan),
+        *_unmeasured(plan),
         f"{plan.parameters:,} trainable parameters in {counted(plan)}"
         f" ({size:,.1f} MiB in bf16)" + (f", budget {plan.budget}." if plan.budget else "."),
     ]
@@ -162,6 +164,16 @@ def _joined(plan: Plan) -> list[str]:
         f"The trainer's model joins Linears: {len(joined)} ({', '.join(names)}) are "
         f"{sum(len(linear.joins) for linear in joined)} in diffusers' model. Each gets one factor, "
         "and the parameters are those of the joined ones."
+    ]
+
+
+def _unmeasured(plan: Plan) -> list[str]:
+    """How many Linears belong to streams that are not measured, and what they get."""
+    counts = Counter(linear.unmeasured for linear in plan.linears if linear.unmeasured)
+    return [
+        f"{stream.capitalize()} is not measured: the {count} Linears that work on it get the "
+        "factor of their block, which goes by its other streams."
+        for stream, count in counts.items()
     ]
 
 

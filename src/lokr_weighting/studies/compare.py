@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lokr_weighting.data.folder import find_images, fingerprint
+from lokr_weighting.data.folder import fingerprint
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.files import check_same, nulls, read_model, write_json
 from lokr_weighting.measure.calibrate import calibrate_folder
@@ -199,7 +199,7 @@ def compare_folder(
     told = say if state.is_main_process else lambda _: None
     prepared = job.prepare(setup.recipe.bins, where, told)
     trained, _ = parts_of(prepared.images, setup.held_out, job.seed)
-    kept = None if keep is None else find_images(keep, job.captions)
+    kept = None if keep is None else job.find_images(keep)
     for text in kept.remarks if kept else ():
         told(text)
     calibration, _ = calibrate_folder(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 
 from lokr_weighting.measure.job import Job
+from lokr_weighting.measure.sizing import held_to
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import (
     DTYPES,
@@ -50,15 +52,20 @@ def images_of(
     place_pipeline(pipeline, where, offload)
     if job.resolution is not None:
         options |= {"height": job.resolution, "width": job.resolution}
-    options = {**pipeline_call(type(pipeline).__name__).draw, **options}
+    call = pipeline_call(type(pipeline).__name__)
+    options = {**call.draw, **options}
+    sides = options.get("width"), options.get("height")
+    held = nullcontext if None in sides else partial(held_to, pipeline, call, *sides)
+    model = denoiser(pipeline) if job.transformer is None else getattr(pipeline, job.transformer)
     rows: list[list[Any]] = []
     total = (1 + len(strategies)) * len(prompts)
     for strategy in (None, *strategies):
         rows.append([])
-        with nullcontext() if strategy is None else executed(denoiser(pipeline), strategy):
+        with nullcontext() if strategy is None else executed(model, strategy):
             for number, prompt in enumerate(prompts):
                 noise = torch.Generator().manual_seed(job.seed + number)
-                drawn = pipeline(prompt, generator=noise, **options)[0]
+                with held():
+                    drawn = pipeline(prompt, generator=noise, **options)[0]
                 # of a video, its frames
                 rows[-1] += drawn[0] if isinstance(drawn[0], list) else drawn
                 on_progress(sum(map(len, rows)), total)

@@ -97,7 +97,9 @@ class Bench:
     ) -> None:
         job, self.device, self.batch = prepared.job, prepared.device, batch
         dtype = DTYPES[job.dtype_on(self.device)]
-        pipeline = load_pipeline(prepared.pipeline, dtype, job.quantization, self.device)
+        pipeline = load_pipeline(
+            prepared.pipeline, dtype, job.quantization, self.device, prepared.transformer
+        )
         trained, tested = parts_of(prepared.images, held_out, job.seed)
         folders = [trained, tested, *([] if keep is None else [keep])]
         self._sources = [
@@ -106,6 +108,7 @@ class Bench:
                 folder,
                 prepared.settings["resolution"],
                 buckets=job.buckets,
+                frames=job.most_frames,
             )
             for folder in folders
         ]
