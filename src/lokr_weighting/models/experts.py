@@ -41,19 +41,19 @@ def experts_of(index: Mapping[str, Any], where: str) -> tuple[Expert, ...]:
     Raises:
         LokrWeightingError: it does not say where one ends and the other begins.
     """
-    boundary: Any = index.get("boundary_ratio")
+    boundary = index.get("boundary_ratio")
     second = index.get(NAMES[1]) not in (None, [None, None])
     if boundary is None and not second:
         return ()
-    known = type(boundary) in (int, float) and 0 < boundary < 1
     first = index.get(NAMES[0]) not in (None, [None, None])
-    if not (known and first and second):
-        raise LokrWeightingError(
-            f"{where}: boundary_ratio = {boundary!r}: a pipeline of two transformers needs "
-            f"{' and '.join(NAMES)}, and a boundary_ratio between 0 and 1 that says at which "
-            "timestep one ends and the other begins"
-        )
-    return Expert(NAMES[0], boundary, 1.0), Expert(NAMES[1], 0.0, boundary)
+    # True is 1, which is no boundary
+    if isinstance(boundary, int | float) and 0 < boundary < 1 and first and second:
+        return Expert(NAMES[0], boundary, 1.0), Expert(NAMES[1], 0.0, boundary)
+    raise LokrWeightingError(
+        f"{where}: boundary_ratio = {boundary!r}: a pipeline of two transformers needs "
+        f"{' and '.join(NAMES)}, and a boundary_ratio between 0 and 1 that says at which "
+        "timestep one ends and the other begins"
+    )
 
 
 def chosen_expert(index: Mapping[str, Any], choice: str | None, where: str) -> Expert | None:
