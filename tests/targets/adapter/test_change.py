@@ -91,7 +91,7 @@ def test_linears_that_were_fused_are_found_in_the_model_that_has_them_apart(
 def test_weighted_peft_adapters_are_what_peft_merges(tmp_path: Path) -> None:
     model, _ = model_and_inputs("flux")
     fresh = copy.deepcopy(model)
-    wrapped = drawn(weighted.get_peft_model(model, plan_for(model), alpha=500_000))
+    wrapped = drawn(weighted.get_peft_model(model, plan_for(model), r=1_000_000, alpha=500_000))
     weighted.save_pretrained(wrapped, tmp_path / "adapter")
     changes = changes_in(tmp_path / "adapter", fresh)
     plain = weighted.load(copy.deepcopy(fresh), tmp_path / "adapter")
