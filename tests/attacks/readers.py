@@ -21,7 +21,8 @@ from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import read_heatmaps, write_heatmaps
 from lokr_weighting.records.record import Records, read_records
 from lokr_weighting.records.store import read_calibration
-from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
+from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.ablation_file import as_json, read_ablation, write_ablation
 from lokr_weighting.studies.damage import ranks_of_skipping, shares_of_damage
 from lokr_weighting.studies.similarity import similarity_of
 from tests.attacks import good
@@ -80,7 +81,7 @@ def _use_plan(plan: Plan) -> None:
 def _use_ablation(ablation: Ablation) -> None:
     shares_of_damage(ablation, ablation.blocks)
     ranks_of_skipping(ablation)
-    ablation.as_json()
+    as_json(ablation)
 
 
 def _read_run(file: Path) -> Any:

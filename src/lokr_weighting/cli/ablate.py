@@ -69,7 +69,7 @@ def ablate(
     from lokr_weighting.show.console import console
     from lokr_weighting.show.study_tables import ablation_table
     from lokr_weighting.studies.ablate import ablate_folder
-    from lokr_weighting.studies.ablation import write_ablation
+    from lokr_weighting.studies.ablation_file import write_ablation
     from lokr_weighting.studies.damage import ranks_of_skipping
 
     quiet_libraries()
