@@ -67,6 +67,44 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Obeyed:
+    """How many images show their caption.
+
+    Attributes:
+        right: so many.
+        drawn: of so many.
+    """
+
+    right: int
+    drawn: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        z, n = 1.96, self.drawn
+        share = self.right / n
+        middle = share + z**2 / (2 * n)
+        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+        low, high = ((middle + side * half) / (1 + z**2 / n) for side in (-1, 1))
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Whether images show the captions that they were drawn from.
+
+    Attributes:
+        accuracy: the share of the folder's own images that are read right, each held out.
+        plain: what the model as it is draws.
+        by_strategy: what it draws under strategies.
+    """
+
+    accuracy: float
+    plain: Obeyed
+    by_strategy: tuple[tuple[Strategy, Obeyed], ...]
+
+
+@dataclass(frozen=True)
 class Seen:
     """The samples, and what the model as it is does with them.
 
@@ -99,6 +137,7 @@ class Ablation:
         refused: the strategies that could not be run.
         spans: the groups that strategies were tried on; none: each list's middle half.
         samples_seen: what is known of each sample; None in files of earlier versions.
+        captions: whether captions are obeyed, where images were drawn and can be read.
     """
 
     model: str
@@ -111,6 +150,7 @@ class Ablation:
     refused: tuple[Refused, ...] = ()
     spans: tuple[Span, ...] = ()
     samples_seen: Seen | None = None
+    captions: Captions | None = None
 
     def of(self, strategy: Strategy) -> Change | None:
         """What a strategy did; None where it was not tried or could not be run."""

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.files import nulls, read_model, write_json
-from lokr_weighting.studies.ablation import Ablation, Change, Refused, Seen, Span
+from lokr_weighting.studies.ablation import (
+    Ablation,
+    Captions,
+    Change,
+    Obeyed,
+    Refused,
+    Seen,
+    Span,
+)
 from lokr_weighting.studies.strategies import Kind, Strategy
 
 
@@ -32,9 +40,7 @@ class StrategyEntry(BaseModel):
     @property
     def strategy(self) -> Strategy:
         """The strategy itself."""
-        return Strategy(
-            self.kind, self.path, self.first, self.last, self.by, self.times, self.seed
-        )
+        return Strategy(self.kind, self.path, self.first, self.last, self.by, self.times, self.seed)
 
 
 class ChangeEntry(StrategyEntry):
@@ -65,6 +71,40 @@ class SpanEntry(BaseModel):
     last: int
 
 
+class ObeyedEntry(BaseModel):
+    """An `Obeyed`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    right: int = Field(ge=0)
+    drawn: int = Field(ge=1)
+
+
+class StrategyObeyed(StrategyEntry):
+    """A strategy, and how many of its images show their caption."""
+
+    obeyed: ObeyedEntry
+
+
+class CaptionsEntry(BaseModel):
+    """A `Captions`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    accuracy: float
+    plain: ObeyedEntry
+    by_strategy: list[StrategyObeyed]
+
+    @property
+    def captions(self) -> Captions:
+        """The captions themselves."""
+        return Captions(
+            self.accuracy,
+            Obeyed(**self.plain.model_dump()),
+            tuple((each.strategy, Obeyed(**each.obeyed.model_dump())) for each in self.by_strategy),
+        )
+
+
 class SeenEntry(BaseModel):
     """A `Seen`: a row of `image` and `text` for each timestep bin, null where a stream is not."""
 
@@ -92,6 +132,7 @@ class AblationFile(BaseModel):
     refused: list[RefusedEntry] = []
     spans: list[SpanEntry] = []
     samples_seen: SeenEntry | None = None
+    captions: CaptionsEntry | None = None
 
     @model_validator(mode="after")
     def _alike(self) -> Self:
@@ -163,7 +204,19 @@ def as_json(ablation: Ablation) -> dict[str, Any]:
             image=[nulls(row) for row in seen.image],
             text=[nulls(row) for row in seen.text],
         ),
+        captions=None if ablation.captions is None else _captions_entry(ablation.captions),
     ).model_dump(mode="json")
+
+
+def _captions_entry(captions: Captions) -> CaptionsEntry:
+    return CaptionsEntry(
+        accuracy=captions.accuracy,
+        plain=ObeyedEntry(**asdict(captions.plain)),
+        by_strategy=[
+            StrategyObeyed(**asdict(strategy), obeyed=ObeyedEntry(**asdict(obeyed)))
+            for strategy, obeyed in captions.by_strategy
+        ],
+    )
 
 
 def write_ablation(path: Path, ablation: Ablation) -> None:
@@ -207,6 +260,7 @@ def read_ablation(path: Path) -> Ablation:
             _numbers(seen.image),
             _numbers(seen.text),
         ),
+        None if file.captions is None else file.captions.captions,
     )
 
 

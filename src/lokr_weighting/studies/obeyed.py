@@ -5,40 +5,23 @@ shows. How well that works is measured on the same images, each held out in turn
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from lokr_weighting.data.folder import find_images
+from lokr_weighting.data.images import BrokenImage, open_image
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.measure.job import Job
+from lokr_weighting.studies.ablation import Captions, Obeyed
+from lokr_weighting.studies.strategies import Strategy
 
 SIDE = 8  # pixels of what is compared
 FEWEST = 4  # images of each caption
 USABLE = 0.9  # share of held-out images that are read right
-
-
-@dataclass(frozen=True)
-class Obeyed:
-    """How many images show their caption.
-
-    Attributes:
-        right: so many.
-        drawn: of so many.
-    """
-
-    right: int
-    drawn: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share."""
-        z, n = 1.96, self.drawn
-        share = self.right / n
-        middle = share + z**2 / (2 * n)
-        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-        low, high = ((middle + side * half) / (1 + z**2 / n) for side in (-1, 1))
-        return float(low), float(high)
+MOST = 5000  # images of the folder that are compared with
 
 
 class CaptionReader:
@@ -58,11 +41,12 @@ class CaptionReader:
     def __init__(self, images: Sequence[Image.Image], captions: Sequence[str]) -> None:
         self._captions = np.array(captions)
         names, counts = np.unique(self._captions, return_counts=True)
-        if len(names) < 2 or counts.min() < FEWEST:
+        rarest = counts.min(initial=len(captions))
+        if len(names) < 2 or rarest < FEWEST:
             raise LokrWeightingError(
-                f"captions cannot be read from images: that takes two captions or more, and "
-                f"{FEWEST} images of each; here are {len(names)} captions, {counts.min()} images "
-                "of the rarest"
+                "captions cannot be read from images: that takes two captions or more, and "
+                f"{FEWEST} images of each; here are {len(names)} captions, {rarest} images of the "
+                "rarest"
             )
         self._pixels = _pixels(images)
         apart = _apart(self._pixels, self._pixels)
@@ -82,13 +66,50 @@ class CaptionReader:
         return Obeyed(int(right.sum()), len(right))
 
 
+def reader_of(job: Job) -> CaptionReader:
+    """A reader of a job's own images; of an image with several captions, by its first.
+
+    Args:
+        job: its data, and where captions are.
+
+    Raises:
+        LokrWeightingError: as `CaptionReader`, or there are no images.
+    """
+    found = find_images(job.data, job.captions)
+    images, captions = [], []
+    for item in found.items[:MOST]:
+        with suppress(BrokenImage):
+            images.append(_small(open_image(found.root / item.name)))
+            captions.append(item.captions[0])
+    return CaptionReader(images, captions)
+
+
+def captions_obeyed(
+    reader: CaptionReader,
+    strategies: Sequence[Strategy],
+    images: Sequence[Sequence[Any]],
+    prompts: Sequence[str],
+) -> Captions:
+    """Read what was drawn.
+
+    Args:
+        reader: the reader.
+        strategies: the strategies.
+        images: as `images_of` draws them: the model as it is first, then each strategy.
+        prompts: what each image of a row was drawn from.
+    """
+    plain, *others = (reader.obeyed(row, prompts) for row in images)
+    return Captions(reader.accuracy, plain, tuple(zip(strategies, others, strict=True)))
+
+
+def _small(image: Image.Image) -> Image.Image:
+    """As it is compared; thousands of them are kept."""
+    return image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
 def _pixels(images: Sequence[Any]) -> np.ndarray:
     """Small grey images as rows, each with mean 0 and length 1."""
-    size = (SIDE, SIDE)
-    rows = np.stack(
-        [np.asarray(each.convert("L").resize(size, Image.Resampling.BOX), float).ravel()
-         for each in images]
-    )
+    rows = np.stack([np.asarray(_small(each), dtype=float).ravel() for each in images])
     rows -= rows.mean(axis=1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 

@@ -146,6 +146,22 @@ def group_strategies(
     return list(dict.fromkeys(chosen))
 
 
+def drawn_strategies(ablation: Ablation) -> list[Strategy]:
+    """Those whose images are worth a look: of groups as a whole and of the blocks beside them.
+
+    Where there are no groups, all.
+    """
+    if not ablation.spans:
+        return [each.strategy for each in ablation.changes]
+    found = {
+        change.strategy: None
+        for row in rows_of(ablation)
+        if row.name not in (ONE, REPEAT_ANY)
+        for change in row.changes
+    }
+    return list(found)
+
+
 def rows_of(ablation: Ablation) -> list[Row]:
     """What was tried on every group, and what it did.
 

@@ -58,7 +58,7 @@ class Identity(StandIn):
     """A block that hands on what it gets."""
 
     def output(
-        self, function: Call, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, function: Call, _call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """Return the streams in the places where the block returns them."""
 

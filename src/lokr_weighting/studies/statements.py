@@ -1,7 +1,7 @@
 """What the study of SD3, Flux and AuraFlow said of groups of blocks, asked of another model.
 
-Each statement becomes a difference that is above 0 where it holds. Its interval is that of resamples
-of the samples within timestep bins, in which every strategy sees the same samples.
+Each statement becomes a difference that is above 0 where it holds. Its interval is that of
+resamples of the samples within timestep bins, in which every strategy sees the same samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.blocks import places_in_lists
-from lokr_weighting.records.average import binned_mean, resampled
-from lokr_weighting.studies.ablation import Ablation, Span
+from lokr_weighting.studies.ablation import Ablation, Captions, Obeyed, Span
+from lokr_weighting.studies.costs import Asked, Costs
 from lokr_weighting.studies.painters import (
     BEFORE,
     BEHIND,
@@ -22,13 +22,12 @@ from lokr_weighting.studies.painters import (
     Row,
     rows_of,
 )
-from lokr_weighting.studies.strategies import Strategy
 
 Verdict = Literal["agrees", "disagrees", "cannot tell"]
-RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
 OTHERS = (*(name for name in WHOLE if name != "skip every second"), REPEAT_MIDDLE)
 GENTLER = tuple(WHOLE)
+HALF = 0.5
 TOO_FEW = "there is no such group here"
 
 
@@ -41,11 +40,12 @@ class Answer:
         stream: by which stream's groups.
         statement: the study's.
         measured: what the number is, in words.
-        value: in shares of the loss as it is, above 0 where the statement holds; None where it
-            could not be measured.
+        value: in shares of `unit`, above 0 where the statement holds; None where it could not be
+            measured.
         low: the lower end of its 95 % interval.
         high: the upper end.
         missing: why there is no number.
+        unit: "loss": as it is; "images": of those drawn.
     """
 
     path: str
@@ -56,6 +56,7 @@ class Answer:
     low: float | None = None
     high: float | None = None
     missing: str | None = None
+    unit: Literal["loss", "images"] = "loss"
 
     @property
     def verdict(self) -> Verdict:
@@ -63,98 +64,6 @@ class Answer:
         if self.low is not None and self.low > 0:
             return "agrees"
         return "disagrees" if self.high is not None and self.high < 0 else "cannot tell"
-
-
-class Costs:
-    """What strategies cost in the samples and in their resamples, in shares of the loss.
-
-    Args:
-        ablation: with single samples.
-    """
-
-    def __init__(self, ablation: Ablation) -> None:
-        seen = ablation.samples_seen
-        changes = [each for each in ablation.changes if each.by_sample is not None]
-        if seen is None or not changes:
-            raise LokrWeightingError(
-                "the ablation does not hold single samples: it is of an earlier version; run it "
-                "again"
-            )
-        columns = [seen.losses, *(each.by_sample for each in changes)]
-        values = np.stack([each for each in columns if each is not None], axis=1)
-        bins = len(seen.image)
-        whole = binned_mean(values, seen.timesteps, bins)[0]
-        (drawn,) = resampled([values], seen.timesteps, bins, resamples=RESAMPLES)
-        self._values = np.concatenate([whole[None], drawn])  # (1 + resamples, bins, columns)
-        self._column = {each.strategy: place for place, each in enumerate(changes, start=1)}
-        self.clean, self.noisy = slice(0, bins // 2), slice(bins - bins // 2, bins)
-
-    def of(self, strategies: Sequence[Strategy], bins: slice = slice(None)) -> np.ndarray:
-        """Their mean cost, (1 + resamples,), that of the samples themselves first.
-
-        Args:
-            strategies: that were run.
-            bins: of these timestep bins, in shares of the loss there.
-        """
-        columns = [self._column[each] for each in strategies]
-        own = self._values[:, bins]
-        return own[:, :, columns].mean(axis=(1, 2)) / own[:, :, 0].mean(axis=1)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One list of blocks by one stream's groups, as statements ask of it.
-
-    Attributes:
-        costs: of the strategies.
-        rows: what was run on each group.
-        blocks: how many the list has.
-        path: the list's name.
-        skipped: the list's blocks that were skipped alone.
-    """
-
-    costs: Costs
-    rows: dict[Span, dict[str, Row]]
-    blocks: int
-    path: str
-    skipped: frozenset[int]
-
-    @property
-    def groups(self) -> list[Span]:
-        """The middle groups of two blocks or more; where there is none, all such groups."""
-        several = [each for each in self.rows if each.last > each.first]
-        return [each for each in several if each.name.startswith("middle")] or several
-
-    def cost(self, name: str, bins: slice = slice(None)) -> np.ndarray | None:
-        """The mean cost of one way to run a group, over the groups; None where none could be."""
-        strategies = [
-            change.strategy
-            for span in self.groups
-            if name in self.rows[span]
-            for change in self.rows[span][name].changes
-        ]
-        return self.costs.of(strategies, bins) if strategies else None
-
-    def skipping(self, places: Sequence[int]) -> np.ndarray | None:
-        """The mean cost of skipping one of these blocks alone."""
-        skipped = [Strategy("skip", self.path, i, i) for i in places if i in self.skipped]
-        return self.costs.of(skipped) if skipped else None
-
-    def beside(self, which: str) -> list[int]:
-        """The blocks just before (`BEFORE`) or behind (`BEHIND`) a group."""
-        places = {
-            span.first - 1 if which == BEFORE else span.last + 1
-            for span, rows in self.rows.items()
-            if which in rows
-        }
-        return sorted(places)
-
-    @property
-    def inside(self) -> list[int]:
-        """The blocks in groups that have their own group's on both sides."""
-        ends = {*self.beside(BEFORE), *self.beside(BEHIND), 0, self.blocks - 1}
-        every = {i for span in self.rows for i in range(span.first, span.last + 1)}
-        return sorted(every - ends)
 
 
 def _minus(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
@@ -170,9 +79,7 @@ def _extreme(asked: Asked, names: Sequence[str], worst: bool) -> np.ndarray | No
 
 
 def _translation(which: str) -> Callable[[Asked], np.ndarray | None]:
-    return lambda asked: _minus(
-        asked.skipping(asked.beside(which)), asked.skipping(asked.inside)
-    )
+    return lambda asked: _minus(asked.skipping(asked.beside(which)), asked.skipping(asked.inside))
 
 
 def _worse_than_repeating(asked: Asked) -> np.ndarray | None:
@@ -220,9 +127,7 @@ STATEMENTS: tuple[tuple[str, str, Callable[[Asked], np.ndarray | None]], ...] = 
     (
         "Skipping some blocks of a group is the mildest",
         "the mildest other way, less skipping every second",
-        lambda asked: _minus(
-            _extreme(asked, OTHERS, worst=False), asked.cost("skip every second")
-        ),
+        lambda asked: _minus(_extreme(asked, OTHERS, worst=False), asked.cost("skip every second")),
     ),
     (
         "Repeating one block is the worst",
@@ -299,4 +204,35 @@ def answers_of(ablation: Ablation) -> list[Answer]:
             answers.append(
                 Answer(path, stream, statement, measured, float(found[0]), float(low), float(high))
             )
+        if ablation.captions is not None:
+            answers += [
+                answer
+                for name in ("looped parallel", "reverse")
+                if (answer := _obeyed(ablation.captions, asked, stream, name)) is not None
+            ]
     return answers
+
+
+def _obeyed(captions: Captions, asked: Asked, stream: str, name: str) -> Answer | None:
+    """Whether most images still show their caption; None where none were drawn."""
+    own = {
+        change.strategy
+        for span in asked.groups
+        if name in asked.rows[span]
+        for change in asked.rows[span][name].changes
+    }
+    found = [obeyed for strategy, obeyed in captions.by_strategy if strategy in own]
+    if not found:
+        return None
+    both = Obeyed(sum(each.right for each in found), sum(each.drawn for each in found))
+    value, low, high = (each - HALF for each in (both.right / both.drawn, *both.interval))
+    return Answer(
+        asked.path,
+        stream,
+        f"{name.capitalize()}: captions are still obeyed",
+        "images that show their caption, less half of them",
+        value,
+        low,
+        high,
+        unit="images",
+    )

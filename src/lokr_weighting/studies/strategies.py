@@ -21,9 +21,16 @@ from lokr_weighting.models.table import family_of
 from lokr_weighting.studies.stand_ins import Identity, Parallel, StandIn
 
 Kind = Literal[
-    "skip", "repeat", "reverse", "parallel", "replace", "skip every second", "random order", "looped"
+    "skip",
+    "repeat",
+    "reverse",
+    "parallel",
+    "replace",
+    "skip every second",
+    "random order",
+    "looped",
 ]
-TIMES = 3  # of the looped parallel, as in the paper's figures
+TIMES = 3  # of the looped parallel
 SEVERAL: tuple[Kind, ...] = ("skip every second", "random order")  # nothing for a single block
 
 
