@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lokr_weighting.files import nulls, read_model, write_json
+from lokr_weighting.models.blocks import places_in_lists
 from lokr_weighting.studies.ablation import (
     Ablation,
     Captions,
@@ -140,6 +141,13 @@ class AblationFile(BaseModel):
             if len(values) != len(self.blocks):
                 raise ValueError(
                     f"{name} has {len(values)} blocks, blocks names {len(self.blocks)}"
+                )
+        counts = {path: len(places) for path, places in places_in_lists(self.blocks).items()}
+        for span in self.spans:
+            if not 0 <= span.first <= span.last < counts.get(span.path, 0):
+                raise ValueError(
+                    f"spans: {span.path} has {counts.get(span.path, 0)} blocks, not "
+                    f"{span.first} to {span.last}"
                 )
         if self.samples_seen is not None:
             self._samples_alike(self.samples_seen)

@@ -76,8 +76,8 @@ class Inside:
         rho: the mean over the blocks of Spearman's rank correlation over the bins.
         low: the lower end of its 95 % interval, by Student's t over the blocks.
         high: the upper end.
-        own: the same after each bin's mean over the blocks is taken from its blocks' ranks, so that
-            what all blocks do at a timestep does not count: rho, low, high.
+        own: the same of each block's rank among all blocks in a bin, so that what all blocks do at
+            a timestep does not count: rho, low, high; None where nothing is left.
     """
 
     stream: str
@@ -86,17 +86,21 @@ class Inside:
     rho: float
     low: float
     high: float
-    own: tuple[float, float, float]
+    own: tuple[float, float, float] | None
 
     @property
     def verdict(self) -> str:
         """What it says, in words."""
-        own, low, high = self.own
+        beyond = ""
+        if self.own is not None:
+            own, low, high = self.own
+            beyond = (
+                f"; {own:+.2f} ({low:+.2f} to {high:+.2f}) beyond what all blocks do at a timestep"
+            )
         return (
             f"Inside a block, over {self.bins} timestep bins, damage goes with the {self.stream} "
             f"stream's distance by a rank correlation of {self.rho:+.2f} ({self.low:+.2f} to "
-            f"{self.high:+.2f}, {self.blocks} blocks); {own:+.2f} ({low:+.2f} to {high:+.2f}) "
-            "beyond what all blocks do at a timestep."
+            f"{self.high:+.2f}, {self.blocks} blocks){beyond}."
         )
 
 
@@ -121,7 +125,8 @@ def ranks_inside(ablation: Ablation) -> list[Inside]:
         costs = np.stack([damage[ablation.blocks[place]].by_bin for place in places], axis=1)
         raw = _mean_rank(distances, costs)
         own = _mean_rank(_beyond_all(distances), _beyond_all(costs))
-        found.append(Inside(stream, len(places), len(heatmap), *raw, own))
+        if raw is not None:
+            found.append(Inside(stream, len(places), len(heatmap), *raw, own))
     return found
 
 
@@ -131,12 +136,15 @@ def _beyond_all(values: np.ndarray) -> np.ndarray:
     return ranks - ranks.mean(axis=0)
 
 
-def _mean_rank(distances: np.ndarray, costs: np.ndarray) -> tuple[float, float, float]:
-    """The mean over the blocks of the rank correlation over the bins, and its interval."""
+def _mean_rank(distances: np.ndarray, costs: np.ndarray) -> tuple[float, float, float] | None:
+    """The mean over the blocks of the rank correlation over the bins, and its interval.
+
+    None where fewer than two blocks change over the bins.
+    """
     pairs = zip(distances.T, costs.T, strict=True)
     each = [float(np.asarray(spearmanr(a, b).statistic)) for a, b in pairs if np.ptp(a) * np.ptp(b)]
     if len(each) < 2:
-        return (float("nan"),) * 3
+        return None
     middle, error = np.mean(each), np.std(each, ddof=1) / np.sqrt(len(each))
     half = student_t.ppf(0.975, len(each) - 1) * error
     return float(middle), float(middle - half), float(middle + half)

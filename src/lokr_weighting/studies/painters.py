@@ -5,6 +5,8 @@ over to SD3, Flux and AuraFlow: on each group of neighbouring blocks that are al
 blocks just before and just behind it.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from lokr_weighting.models.blocks import places_in_lists
 from lokr_weighting.records.average import binned_mean
 from lokr_weighting.studies.ablation import Ablation, Change, Refused, Span
 from lokr_weighting.studies.groups import Grouping
-from lokr_weighting.studies.strategies import TIMES, Kind, Strategy
+from lokr_weighting.studies.strategies import TIMES, Kind, Strategy, drawn_order
 
 ORDERS = 3  # random orders of each group
 UNDIVIDED = "middle half"
@@ -29,6 +31,8 @@ WHOLE: dict[str, Kind] = {
     "looped parallel": "looped",
 }
 """What is done with a group as a whole -> the strategy's kind."""
+ANY_NUMBER: dict[str, Kind] = {"random order": "random order", "looped parallel": "looped"}
+"""Those whose number of orders or loops the user chose."""
 ROWS = (ONE, *WHOLE, REPEAT_MIDDLE, REPEAT_ANY, BEFORE, BEHIND)
 """What is tried on each group, in the order of the table."""
 
@@ -108,7 +112,8 @@ def strategies_in(
             rows[name] = [Strategy(kind, path, first, last)]
         rows["looped parallel"] = [Strategy("looped", path, first, last, times=loops)]
         rows["random order"] = [
-            Strategy("random order", path, first, last, seed=seed) for seed in range(orders)
+            Strategy("random order", path, first, last, seed=seed)
+            for seed in _seeds(last - first + 1, orders)
         ]
         repeats = [
             Strategy("repeat", path, first, last, by=each) for each in range(first, last + 1)
@@ -120,6 +125,17 @@ def strategies_in(
     if last < blocks - 1:
         rows[BEHIND] = [Strategy("skip", path, last + 1, last + 1)]
     return {name: rows[name] for name in ROWS if name in rows}
+
+
+def _seeds(blocks: int, orders: int) -> list[int]:
+    """The first seeds that give so many different orders, or all there are."""
+    found: dict[tuple[int, ...], int] = {}
+    wanted = min(orders, math.factorial(blocks) - 1)
+    for seed in itertools.count():
+        if len(found) == wanted:
+            break
+        found.setdefault(tuple(drawn_order(blocks, seed)), seed)
+    return list(found.values())
 
 
 def group_strategies(
@@ -149,14 +165,14 @@ def group_strategies(
 def drawn_strategies(ablation: Ablation) -> list[Strategy]:
     """Those whose images are worth a look: of groups as a whole and of the blocks beside them.
 
-    Where there are no groups, all.
+    Of random orders there are too many. Where there are no groups, all.
     """
     if not ablation.spans:
         return [each.strategy for each in ablation.changes]
     found = {
         change.strategy: None
         for row in rows_of(ablation)
-        if row.name not in (ONE, REPEAT_ANY)
+        if row.name not in (ONE, REPEAT_ANY, "random order")
         for change in row.changes
     }
     return list(found)
@@ -171,12 +187,17 @@ def rows_of(ablation: Ablation) -> list[Row]:
     counts = {path: len(places) for path, places in places_in_lists(ablation.blocks).items()}
     done = {each.strategy: each for each in ablation.changes}
     refused = {each.strategy: each for each in ablation.refused}
-    every = [*done, *refused]
-    loops = next((each.times for each in every if each.kind == "looped"), None) or TIMES
-    orders = 1 + max((each.seed or 0 for each in every if each.kind == "random order"), default=-1)
     rows = []
     for span in ablation.spans:
-        tried = strategies_in(span, counts[span.path], loops=loops, orders=orders)
+        tried = strategies_in(span, counts[span.path])
+        for name, kind in ANY_NUMBER.items():
+            if name in tried:
+                tried[name] = [
+                    each
+                    for each in (*done, *refused)
+                    if each.kind == kind
+                    and (each.path, each.first, each.last) == (span.path, span.first, span.last)
+                ]
         for name, strategies in tried.items():
             changes = tuple(done[each] for each in strategies if each in done)
             missed = tuple(refused[each] for each in strategies if each in refused)

@@ -28,7 +28,7 @@ INTERVAL = (2.5, 97.5)  # percentiles of the resamples
 OTHERS = (*(name for name in WHOLE if name != "skip every second"), REPEAT_MIDDLE)
 GENTLER = tuple(WHOLE)
 HALF = 0.5
-TOO_FEW = "there is no such group here"
+TOO_FEW = "there are no such blocks here to compare"
 
 
 @dataclass(frozen=True)
