@@ -71,7 +71,7 @@ def test_a_row_is_the_mean_of_its_strategies_with_the_samples_standard_error() -
     rows = {(row.span.name, row.name): row for row in rows_of(ablation)}
     assert len(rows) == 4 * len(ROWS) - 2
     row = rows["middle 2", REPEAT_ANY]
-    samples = np.mean([each.by_sample for each in row.changes], axis=0)
+    samples = np.mean([np.asarray(each.by_sample) for each in row.changes], axis=0)
     assert row.change == pytest.approx(samples.mean())
     of_bin = samples.reshape(10, 4)
     assert row.error == pytest.approx(np.sqrt((of_bin.var(axis=1, ddof=1) / 4).sum()) / 10)

@@ -149,8 +149,8 @@ def statements_remarks() -> list[str]:
     """How the statements were asked."""
     return [
         "A number above 0 is what the study says; a whole interval above 0 agrees, one below 0 "
-        "disagrees. Each interval is for its statement alone. Of the middle groups of two blocks "
-        "or more, or all such groups where there is no middle one. Catastrophic: worse than "
-        "leaving the whole group out. Noisy timesteps (0.5 to 1) stand for layout and prompt, "
-        "clean ones for detail: that is an assumption, not a measurement."
+        "disagrees. Each interval is of the samples, and for its statement alone. Of the middle "
+        "groups of two blocks or more, or all such groups where there is no middle one. "
+        "Catastrophic: worse than leaving the whole group out. Noisy timesteps (0.5 to 1) stand "
+        "for layout and prompt, clean ones for detail: that is an assumption, not a measurement."
     ]

@@ -142,7 +142,8 @@ def _mean_rank(distances: np.ndarray, costs: np.ndarray) -> tuple[float, float, 
     None where fewer than two blocks change over the bins.
     """
     pairs = zip(distances.T, costs.T, strict=True)
-    each = [float(np.asarray(spearmanr(a, b).statistic)) for a, b in pairs if np.ptp(a) * np.ptp(b)]
+    found: list[Any] = [spearmanr(a, b) for a, b in pairs if np.ptp(a) * np.ptp(b)]
+    each = [float(one.statistic) for one in found]
     if len(each) < 2:
         return None
     middle, error = np.mean(each), np.std(each, ddof=1) / np.sqrt(len(each))

@@ -48,7 +48,7 @@ class StandIn(nn.Module):
         return self.output(function, call, args, kwargs)
 
     def output(
-        self, function: Call, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, function: Call, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], /
     ) -> Any:
         """As `run`."""
         raise NotImplementedError
@@ -58,7 +58,7 @@ class Identity(StandIn):
     """A block that hands on what it gets."""
 
     def output(
-        self, function: Call, _call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, function: Call, _call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], /
     ) -> Any:
         """Return the streams in the places where the block returns them."""
 
@@ -94,7 +94,7 @@ class Parallel(StandIn):
         self.times = times
 
     def output(
-        self, function: Call, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, function: Call, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], /
     ) -> Any:
         """Average each stream over the blocks that hand it on."""
         made = self._averaged(call, args, kwargs)
