@@ -58,8 +58,10 @@ def test_the_painters_table_of_every_family_has_each_list_group_and_strategy(
 ) -> None:
     blocks = block_names(load_skeleton(str(pipelines(kind))))
     groupings = groups_of(blocks)
+    if kind != "sd3":  # one stream's, which is of both lists, for the time it takes
+        groupings = [each for each in groupings if each.stream == "image"]
     found = ablate_groups(
-        job(pipelines(kind), digits), blocks, groupings, samples=20, orders=2, device="cpu"
+        job(pipelines(kind), digits), blocks, groupings, samples=20, orders=1, device="cpu"
     )
     assert {each.path for each in found.spans} == set(places_in_lists(blocks))
     rows = rows_of(found)
