@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusion3Pipeline
 
 from lokr_weighting import Plan, calibrate, make_plan, read_calibration, write_plan
 from lokr_weighting.models import table
@@ -16,6 +17,7 @@ from lokr_weighting.models.table import families, pipeline_call
 from tests.tiny_models import model_and_inputs
 
 ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "src" / "lokr_weighting" / "digits"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -67,6 +69,7 @@ def _own_folder_and_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def test_every_page_with_python_is_run_here() -> None:
     assert {page: count for page, count in WITH_PYTHON.items() if count} == {
         "README.md": 1,
+        "docs/ablate.md": 1,
         "docs/calibration.md": 4,
         "docs/peft.md": 3,
         "docs/pipelines.md": 1,
@@ -82,6 +85,15 @@ def test_readme_and_three_ways(page: str) -> None:
     names = run(page)
     assert isinstance(names["plan"], Plan)
     assert read_calibration(Path("calibration")).records
+
+
+@pytest.mark.slow
+def test_ablate() -> None:
+    def loaded(names: dict[str, Any]) -> None:
+        names["pipeline"] = StableDiffusion3Pipeline.from_pretrained(DIGITS)
+
+    (image,) = run("docs/ablate.md", before=loaded)["images"]
+    assert image.size == (64, 64)
 
 
 def test_trainers() -> None:

@@ -25,7 +25,8 @@ from lokr_weighting.measure.job import Job
 from lokr_weighting.processes import is_main, joined
 from lokr_weighting.records.reading import read_calibration
 from lokr_weighting.studies.ablate import ablate_folder
-from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
+from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.ablation_file import read_ablation, write_ablation
 from lokr_weighting.studies.compare import CALIBRATION, RUNS, compare_folder
 from lokr_weighting.studies.comparison import BINS, Setup
 from lokr_weighting.studies.training import HELD_OUT_SEED, parts_of

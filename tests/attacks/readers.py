@@ -10,7 +10,7 @@ from lokr_weighting.cli.options import read_recipe
 from lokr_weighting.data.folder import find_images, fingerprint
 from lokr_weighting.data.images import BrokenImage, open_image
 from lokr_weighting.errors import LokrWeightingError
-from lokr_weighting.files import read_json, read_model
+from lokr_weighting.files import read_json, read_model, write_json
 from lokr_weighting.models.blocks import block_linears, block_names
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.sizes import read_sizes
@@ -22,11 +22,15 @@ from lokr_weighting.records.calibration import Calibration
 from lokr_weighting.records.heatmaps import read_heatmaps, write_heatmaps
 from lokr_weighting.records.reading import read_calibration
 from lokr_weighting.records.record import Records, read_records
-from lokr_weighting.studies.ablation import Ablation, read_ablation, write_ablation
-from lokr_weighting.studies.damage import ranks_of_skipping, shares_of_damage
+from lokr_weighting.studies.ablation import Ablation
+from lokr_weighting.studies.ablation_file import as_json, read_ablation, write_ablation
+from lokr_weighting.studies.damage import ranks_inside, ranks_of_skipping, shares_of_damage
+from lokr_weighting.studies.groups_file import read_groups
+from lokr_weighting.studies.painters import rows_of
 from lokr_weighting.studies.similarity import similarity_of
 from tests.attacks import good
 from tests.conftest import random_heatmaps
+from tests.studies.made_up_groups import grouped, similarity
 from tests.studies.test_ablation import made_up
 
 
@@ -81,7 +85,9 @@ def _use_plan(plan: Plan) -> None:
 def _use_ablation(ablation: Ablation) -> None:
     shares_of_damage(ablation, ablation.blocks)
     ranks_of_skipping(ablation)
-    ablation.as_json()
+    ranks_inside(ablation)
+    rows_of(ablation)
+    as_json(ablation)
 
 
 def _read_run(file: Path) -> Any:
@@ -228,6 +234,14 @@ READERS = (
         read_ablation,
         _use_ablation,
     ),
+    Reader(
+        "ablation/ablation.json",
+        lambda file: write_ablation(file, grouped()),
+        read_ablation,
+        _use_ablation,
+        4,
+    ),
+    Reader("similarity.json", lambda file: write_json(file, similarity().as_json()), read_groups),
     Reader("run.json", good.write_json(good.RUN), _read_run),
     Reader("config.json", good.write_json(good.CONFIG), _read_config, _use_config, 20),
     Reader("template.json", good.write_json(good.TEMPLATE), _read_template, _use_template, 2),

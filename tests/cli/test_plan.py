@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lokr_weighting import read_plan
-from lokr_weighting.studies.ablation import write_ablation
+from lokr_weighting.studies.ablation_file import write_ablation
 from tests.conftest import Run
 from tests.inputs import write_records
 from tests.studies.test_ablation import made_up

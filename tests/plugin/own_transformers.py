@@ -8,6 +8,7 @@ Run in a process of its own: importing SimpleTuner changes logging and standard 
 
 import json
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -15,11 +16,12 @@ import torch
 from torch import nn
 
 from lokr_weighting import Probe
-from lokr_weighting.models.blocks import block_linears
+from lokr_weighting.models.blocks import block_linears, lists_of
 from lokr_weighting.models.family import Family
 from lokr_weighting.models.skeleton import skeleton_of
 from lokr_weighting.models.table import family_files
 from lokr_weighting.models.trainers import as_in
+from lokr_weighting.studies.strategies import Kind, Strategy, executed
 from tests.families import tiny
 from tests.families.slow import distances, last_of, mean_of
 from tests.pipelines.parts import drawn
@@ -32,6 +34,7 @@ CLASSES = {
     "flux": ("flux", "FluxTransformer2DModel"),
     "auraflow": ("auraflow", "AuraFlowTransformer2DModel"),
 }
+STRATEGIES: tuple[Kind, ...] = ("skip", "reverse", "parallel", "looped")
 UNET = "FlowMapUNet2DConditionModel"
 
 
@@ -49,6 +52,28 @@ def measured(model: nn.Module, inputs: dict[str, Any]) -> dict[str, object]:
     }
 
 
+def ablated(own: nn.Module, reference: nn.Module, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """What both classes make of the inputs, their blocks run otherwise: the largest difference."""
+    found = []
+    for blocks in lists_of(own):
+        for strategy in (None, *(Strategy(kind, blocks.path, 0, 1) for kind in STRATEGIES)):
+            mine, theirs = (made_by(model, inputs, strategy) for model in (own, reference))
+            found.append(
+                {
+                    "strategy": strategy and strategy.label,
+                    "apart": float((mine - theirs).abs().max()),
+                    "moved": float((mine - made_by(own, inputs, None)).abs().max()),
+                }
+            )
+    return found
+
+
+def made_by(model: nn.Module, inputs: dict[str, Any], strategy: Strategy | None) -> torch.Tensor:
+    """The model's output as it is, or under a strategy."""
+    with torch.no_grad(), nullcontext() if strategy is None else executed(model, strategy):
+        return model(**inputs, return_dict=False)[0]
+
+
 def compared(kind: str) -> dict[str, object]:
     """The same weights and inputs in both libraries' classes."""
     reference, inputs = model_and_inputs(kind)
@@ -57,7 +82,11 @@ def compared(kind: str) -> dict[str, object]:
     config: Any = reference.config
     own = own_class.from_config(dict(config))
     own.load_state_dict(reference.state_dict())
-    return {"own": measured(own.eval(), inputs), "diffusers": measured(reference, inputs)}
+    return {
+        "own": measured(own.eval(), inputs),
+        "diffusers": measured(reference, inputs),
+        "ablated": ablated(own, reference.eval(), inputs),
+    }
 
 
 def unet() -> dict[str, object]:
@@ -117,6 +146,7 @@ def held_against_slow(model_family: str, row: Family) -> dict[str, object]:
         "expected": list(expected),
         "pairs": pairs,
         "library": probe.family.library,
+        "ablated": ablated(own, reference, inputs) if row.functions else [],
         "other classes": [
             path for path, each in modules.named_modules() if own_names.get(path) != each.class_name
         ],

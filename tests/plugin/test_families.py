@@ -34,6 +34,18 @@ def test_simpletuners_transformers_measure_as_diffusers_do(
     assert sorted(own["linears"]) == sorted(diffusers["linears"])
 
 
+@pytest.mark.parametrize("kind", ["sd3", "sd3.5-medium", "flux", "auraflow", "longcat_image"])
+def test_simpletuners_transformers_are_run_otherwise_as_diffusers_are(
+    kind: str, compared: dict[str, Any]
+) -> None:
+    """Those too that never call their blocks: SD3's and LongCat's hand them to functions."""
+    whole = compared.get(kind) or compared["others"][kind]
+    assert len(whole["ablated"]) == (5 if kind.startswith("sd3") else 10)
+    for each in whole["ablated"]:
+        assert each["apart"] < 1e-4, each
+        assert (each["moved"] > 1e-3) == (each["strategy"] is not None), each
+
+
 OTHERS = (
     "qwen_image",
     "flux2",

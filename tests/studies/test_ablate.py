@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,14 @@ import torch
 from lokr_weighting import LokrWeightingError, Probe
 from lokr_weighting.data.encoding import Encoder
 from lokr_weighting.data.samples import draw
-from lokr_weighting.models.blocks import block_names
+from lokr_weighting.models.blocks import block_names, places_in_lists
 from lokr_weighting.models.known import load_skeleton
 from lokr_weighting.models.loading import load_pipeline
-from lokr_weighting.studies.ablate import ablate_folder, standard_strategies
+from lokr_weighting.studies import ablate
+from lokr_weighting.studies.ablate import ablate_folder, ablate_groups, standard_strategies
+from lokr_weighting.studies.groups import Group, Grouping
+from lokr_weighting.studies.painters import BEFORE, BEHIND, ONE, ROWS, rows_of
+from lokr_weighting.studies.statements import answers_of
 from lokr_weighting.studies.strategies import Strategy
 from tests.inputs import job
 from tests.tiny_pipelines import KINDS
@@ -32,6 +36,88 @@ def test_every_family_runs_every_strategy(
     assert np.isfinite([each.change for each in found.changes]).all()
     assert all(each.error > 0 for each in found.changes)
     assert found.loss > 0
+
+
+def groups_of(blocks: Sequence[str]) -> list[Grouping]:
+    """Each list in two groups in the image stream, undivided in the text stream."""
+    found = []
+    for path, places in places_in_lists(blocks).items():
+        count = len(places)
+        halves = [Group("first", 0, count // 2 - 1, 0.9, 1, 1)]
+        halves.append(Group("last", count // 2, count - 1, 0.9, 1, 1))
+        whole = (Group("all", 0, count - 1, 0.9, 1, 1),)
+        found.append(Grouping(path, "image", tuple(halves), 0.8, 0.7, 0.01, 1))
+        found.append(Grouping(path, "text", whole, 0.8, 0.7, 0.01, 1))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sd3", "flux", "auraflow"])
+def test_the_painters_table_of_every_family_has_each_list_group_and_strategy(
+    kind: str, pipelines: Callable[[str], Path], digits: Path
+) -> None:
+    blocks = block_names(load_skeleton(str(pipelines(kind))))
+    groupings = groups_of(blocks)
+    if kind != "sd3":  # one stream's, which is of both lists, for the time it takes
+        groupings = [each for each in groupings if each.stream == "image"]
+    found = ablate_groups(
+        job(pipelines(kind), digits), blocks, groupings, samples=20, orders=1, device="cpu"
+    )
+    assert {each.path for each in found.spans} == set(places_in_lists(blocks))
+    rows = rows_of(found)
+    for span in found.spans:
+        names = {row.name for row in rows if row.span == span}
+        whole = {*ROWS} - {BEFORE, BEHIND} if span.last > span.first else {ONE}
+        assert whole <= names
+    # of SD3's last group: its last block hands no text on, so no other can come after it
+    last = len(blocks) - 1
+    for each in found.refused:
+        assert kind == "sd3"
+        assert each.strategy.last == last
+        assert f"transformer_blocks.{last} hands no text on to a block" in each.reason
+    assert (kind == "sd3") == any(each.strategy.kind == "reverse" for each in found.refused)
+    measured = [row for row in rows if row.changes]
+    assert len(measured) >= len(rows) - 3
+    assert all(np.isfinite(row.change) and row.error > 0 for row in measured)
+    for each in found.changes:
+        assert each.by_sample is not None
+        assert len(each.by_sample) == 20
+    answers = answers_of(found)
+    assert {(each.path, each.stream) for each in answers} == {
+        (each.path, each.stream) for each in groupings
+    }
+    seen = found.samples_seen
+    assert seen is not None
+    assert seen.losses.mean() == pytest.approx(found.loss)
+    assert np.nanmax(abs(seen.image.mean(axis=0) - found.image)) < 1e-6
+
+
+def test_groups_of_another_model_are_refused(
+    pipelines: Callable[[str], Path], digits: Path
+) -> None:
+    this = job(pipelines("sd3"), digits)
+    others = [f"blocks.{i}" for i in range(6)]
+    with pytest.raises(LokrWeightingError, match="the groups are of another model: 6 blocks"):
+        ablate_groups(this, others, groups_of(others), samples=20, device="cpu")
+    own = block_names(load_skeleton(str(pipelines("sd3"))))
+    with pytest.raises(LokrWeightingError, match="there are no groups, and no list of two blocks"):
+        ablate_groups(this, own, [], samples=20, device="cpu")
+
+
+def test_a_loss_that_is_no_number_is_said_of_the_strategy_and_of_the_model(
+    pipelines: Callable[[str], Path], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this = job(pipelines("sd3"), digits)
+    skips = [Strategy("skip", "transformer_blocks", i, i) for i in range(2)]
+    losses = iter([np.ones(20), np.full(20, np.nan), np.full(20, 2.0)])
+    monkeypatch.setattr(ablate, "_losses", lambda *_: next(losses))
+    found = ablate_folder(this, skips, samples=20, keep_going=True, device="cpu")
+    assert [each.strategy for each in found.refused] == skips[:1]
+    assert "its loss is NaN or Inf" in found.refused[0].reason
+    assert [each.change for each in found.changes] == [1]
+    monkeypatch.setattr(ablate, "_losses", lambda *_: np.full(20, np.inf))
+    with pytest.raises(LokrWeightingError, match="its loss is NaN or Inf: try another dtype"):
+        ablate_folder(this, skips, samples=20, keep_going=True, device="cpu")
 
 
 def test_the_loss_is_the_flow_matching_loss(pipelines: Callable[[str], Path], digits: Path) -> None:
@@ -69,8 +155,13 @@ def test_too_few_samples_and_impossible_orders_are_refused(
         ablate_folder(this, samples=10, device="cpu")
     # the last block hands no text on to the one that would come after it
     backwards = [Strategy("reverse", "transformer_blocks", 0, 5)]
-    with pytest.raises(LokrWeightingError, match="cannot be run like this"):
-        ablate_folder(this, backwards, samples=20, device="cpu")
+    for keep_going in (False, True):
+        with pytest.raises(LokrWeightingError, match=r"like this: .*\.5 hands no text"):
+            ablate_folder(this, backwards, samples=20, keep_going=keep_going, device="cpu")
+    # a strategy that the model does not have is the user's mistake, whatever goes on
+    wrong = [Strategy("skip", "transformer_blocks", 0, 9)]
+    with pytest.raises(LokrWeightingError, match=r"^skip transformer_blocks\.0-9: .*has blocks 0"):
+        ablate_folder(this, wrong, samples=20, keep_going=True, device="cpu")
 
 
 @pytest.mark.slow

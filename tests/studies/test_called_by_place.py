@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lokr_weighting import LokrWeightingError
 from lokr_weighting.models.family import Streams
-from lokr_weighting.studies.strategies import Identity, Strategy, executed
+from lokr_weighting.studies.stand_ins import Identity
+from lokr_weighting.studies.strategies import Strategy, executed
 from tests.studies.called_by_place import CASES
 from tests.studies.test_strategies import Fixed, by_hand
 
@@ -52,8 +53,9 @@ def test_blocks_are_left_out_repeated_and_reversed_as_in_a_list_by_hand(
 
 
 @pytest.mark.parametrize(("name", "path"), LISTS)
-def test_in_parallel_blocks_that_are_called_by_place_are_averaged(
-    name: str, path: str, models: dict[str, Model]
+@pytest.mark.parametrize("times", [1, 2])
+def test_in_parallel_blocks_that_are_called_by_place_are_averaged_and_looped(
+    name: str, path: str, times: int, models: dict[str, Model]
 ) -> None:
     model, inputs = models[name]
     blocks = list(model.get_submodule(path).children())
@@ -64,15 +66,19 @@ def test_in_parallel_blocks_that_are_called_by_place_are_averaged(
     output(model, inputs)
     handle.remove()
     args, kwargs = seen[0]
-    with torch.no_grad():
-        made = [block(*args, **kwargs) for block in blocks[:2]]
-    value = (
-        sum(made) / 2
-        if isinstance(made[0], Tensor)
-        else tuple(sum(part) / 2 for part in zip(*made, strict=True))
-    )
+    value: Any = None
+    for _ in range(times):
+        with torch.no_grad():
+            made = [block(*args, **kwargs) for block in blocks[:2]]
+        if isinstance(made[0], Tensor):
+            value = sum(made) / 2
+            args = (value, *args[1:])
+        else:  # the streams come first among the arguments, in the order of the output
+            value = tuple(sum(part) / 2 for part in zip(*made, strict=True))
+            args = (*value, *args[len(value) :])
     expected = by_hand(model, path, [Fixed(value), *blocks[2:]], inputs, output)
-    with executed(model, Strategy("parallel", path, 0, 1)):
+    strategy = Strategy("looped" if times > 1 else "parallel", path, 0, 1, times=times)
+    with executed(model, strategy):
         assert torch.allclose(output(model, inputs), expected, atol=1e-5)
 
 

@@ -101,7 +101,7 @@ def compare(
     from lokr_weighting.files import checked, write_json
     from lokr_weighting.show.comparison import comparison_table, write_comparison
     from lokr_weighting.show.console import console
-    from lokr_weighting.studies.ablation import read_ablation
+    from lokr_weighting.studies.ablation_file import read_ablation
     from lokr_weighting.studies.compare import RESULT, RUNS, compare_folder
     from lokr_weighting.studies.comparison import Setup
 

@@ -71,7 +71,7 @@ def damage_shares(
             "ablation.json"
         )
     from lokr_weighting.models.blocks import block_names
-    from lokr_weighting.studies.ablation import read_ablation
+    from lokr_weighting.studies.ablation_file import read_ablation
     from lokr_weighting.studies.damage import shares_of_damage
 
     return shares_of_damage(read_ablation(ablation), block_names(skeleton))

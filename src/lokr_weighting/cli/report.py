@@ -63,7 +63,7 @@ def report(
     from lokr_weighting.records.reading import read_calibration
     from lokr_weighting.records.references import read_reference
     from lokr_weighting.show.report import write_report
-    from lokr_weighting.studies.ablation import read_ablation
+    from lokr_weighting.studies.ablation_file import read_ablation
 
     measured = read_calibration(calibration) if calibration else read_reference(reference or "")
     name = model or model_of_measured(measured, reference)

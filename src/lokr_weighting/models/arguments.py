@@ -46,3 +46,29 @@ def arguments_of(
 ) -> Mapping[str, Any]:
     """Everything that a module's forward is called with, by name, however it was passed."""
     return inspect.signature(type(module).forward).bind_partial(module, *args, **kwargs).arguments
+
+
+def with_argument(
+    name: str,
+    value: Any,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """The same call of a block with another value for the argument of that name.
+
+    Args:
+        name: the parameter's name.
+        value: its new value.
+        function: as for `argument`.
+        args: the same.
+        kwargs: the same.
+
+    Returns:
+        what to pass by place, without the block, and by name.
+    """
+    names = list(inspect.signature(function).parameters)[1:]
+    if name not in kwargs and name in names[: len(args)]:
+        place = names.index(name)
+        return [*args[:place], value, *args[place + 1 :]], dict(kwargs)
+    return list(args), {**kwargs, name: value}

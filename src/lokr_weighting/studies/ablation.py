@@ -4,15 +4,11 @@ Every strategy sees the same samples with the same noise, so a change is a mean 
 differences, with its standard error within timestep bins.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
 
-from lokr_weighting.files import nulls, read_model, write_json
-from lokr_weighting.studies.strategies import Kind, Strategy
+from lokr_weighting.studies.strategies import Strategy
 
 BINS = 10
 
@@ -27,6 +23,7 @@ class Change:
         error: its standard error.
         by_bin: the mean change in each timestep bin, (bins,).
         bin_error: their standard errors, (bins,).
+        by_sample: the change of each sample's loss, (samples,); None in files of earlier versions.
     """
 
     strategy: Strategy
@@ -34,6 +31,94 @@ class Change:
     error: float
     by_bin: np.ndarray
     bin_error: np.ndarray
+    by_sample: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A strategy that the model cannot run.
+
+    Attributes:
+        strategy: the strategy.
+        reason: why.
+    """
+
+    strategy: Strategy
+    reason: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring blocks of one list that strategies are tried on.
+
+    Attributes:
+        path: the list's name.
+        stream: whose group it is, "image" or "text".
+        name: the group's name, e.g. "first"; "middle half" where the list is not divided.
+        first: its first block's number in the list.
+        last: its last block's.
+    """
+
+    path: str
+    stream: str
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Obeyed:
+    """How many images show their caption.
+
+    Attributes:
+        right: so many.
+        drawn: of so many.
+    """
+
+    right: int
+    drawn: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        z, n = 1.96, self.drawn
+        share = self.right / n
+        middle = share + z**2 / (2 * n)
+        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+        low, high = ((middle + side * half) / (1 + z**2 / n) for side in (-1, 1))
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Whether images show the captions that they were drawn from.
+
+    Attributes:
+        accuracy: the share of the folder's own images that are read right, each held out.
+        plain: what the model as it is draws.
+        by_strategy: what it draws under strategies.
+    """
+
+    accuracy: float
+    plain: Obeyed
+    by_strategy: tuple[tuple[Strategy, Obeyed], ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The samples, and what the model as it is does with them.
+
+    Attributes:
+        timesteps: each sample's, (samples,), in [0, 1]; 1 is noise.
+        losses: each sample's loss, (samples,).
+        image: the mean distance in the image stream by timestep bin, (bins, blocks).
+        text: the same in the text stream.
+    """
+
+    timesteps: np.ndarray
+    losses: np.ndarray
+    image: np.ndarray
+    text: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,6 +134,10 @@ class Ablation:
         image: each block's mean distance in the image stream, (blocks,), NaN where a block has text
             alone.
         text: the same in the text stream, NaN where a block hands no text on.
+        refused: the strategies that could not be run.
+        spans: the groups that strategies were tried on; none: each list's middle half.
+        samples_seen: what is known of each sample; None in files of earlier versions.
+        captions: whether captions are obeyed, where images were drawn and can be read.
     """
 
     model: str
@@ -58,6 +147,14 @@ class Ablation:
     changes: tuple[Change, ...]
     image: np.ndarray
     text: np.ndarray
+    refused: tuple[Refused, ...] = ()
+    spans: tuple[Span, ...] = ()
+    samples_seen: Seen | None = None
+    captions: Captions | None = None
+
+    def of(self, strategy: Strategy) -> Change | None:
+        """What a strategy did; None where it was not tried or could not be run."""
+        return next((each for each in self.changes if each.strategy == strategy), None)
 
     @property
     def damage(self) -> dict[str, Change]:
@@ -67,97 +164,3 @@ class Ablation:
             for each in self.changes
             if each.strategy.kind == "skip" and each.strategy.first == each.strategy.last
         }
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything as JSON values, as in `ablation.json`."""
-        return AblationFile(
-            model=self.model,
-            samples=self.samples,
-            blocks=list(self.blocks),
-            loss=self.loss,
-            image=nulls(self.image),
-            text=nulls(self.text),
-            changes=[
-                ChangeEntry(
-                    **asdict(each.strategy),
-                    change=each.change,
-                    error=each.error,
-                    by_bin=each.by_bin.tolist(),
-                    bin_error=each.bin_error.tolist(),
-                )
-                for each in self.changes
-            ],
-        ).model_dump(mode="json")
-
-
-class ChangeEntry(BaseModel):
-    """One strategy in the file: a `Strategy`, and its `Change`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Kind
-    path: str
-    first: int
-    last: int
-    by: int | None = None
-    change: float
-    error: float
-    by_bin: list[float]
-    bin_error: list[float]
-
-
-class AblationFile(BaseModel):
-    """`ablation.json`; `image` and `text` are null where a block does not have that stream."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    schema_version: Literal[1] = 1
-    model: str
-    samples: int
-    blocks: list[str]
-    loss: float
-    image: list[float | None]
-    text: list[float | None]
-    changes: list[ChangeEntry]
-
-    @model_validator(mode="after")
-    def _alike(self) -> Self:
-        for name, values in (("image", self.image), ("text", self.text)):
-            if len(values) != len(self.blocks):
-                raise ValueError(
-                    f"{name} has {len(values)} blocks, blocks names {len(self.blocks)}"
-                )
-        return self
-
-
-def write_ablation(path: Path, ablation: Ablation) -> None:
-    """Write an ablation as JSON."""
-    write_json(path, ablation.as_json())
-
-
-def read_ablation(path: Path) -> Ablation:
-    """Read an ablation's file.
-
-    Raises:
-        LokrWeightingError: missing, no JSON, or not an ablation's file.
-    """
-    file = read_model(path, AblationFile)
-    changes = (
-        Change(
-            Strategy(each.kind, each.path, each.first, each.last, each.by),
-            each.change,
-            each.error,
-            np.array(each.by_bin),
-            np.array(each.bin_error),
-        )
-        for each in file.changes
-    )
-    return Ablation(
-        file.model,
-        file.samples,
-        tuple(file.blocks),
-        file.loss,
-        tuple(changes),
-        np.array(file.image, dtype=float),
-        np.array(file.text, dtype=float),
-    )

@@ -10,6 +10,7 @@ from lokr_weighting.plan.plan import Plan
 from lokr_weighting.plan.settled import Settled
 from lokr_weighting.records.heatmaps import Heatmaps
 from lokr_weighting.show.changes_figure import changes_figure
+from lokr_weighting.show.damage_figure import damage_by_bin_figure
 from lokr_weighting.show.figures import (
     combined_figure,
     contributions_figure,
@@ -21,7 +22,7 @@ from lokr_weighting.show.findings_figure import findings_figure
 from lokr_weighting.show.study_figures import ablation_figure, damage_figure, similarity_figure
 from lokr_weighting.studies.ablation import Ablation
 from lokr_weighting.studies.changes import AdapterStudy
-from lokr_weighting.studies.damage import ranks_of_skipping
+from lokr_weighting.studies.damage import ranks_inside, ranks_of_skipping
 from lokr_weighting.studies.findings import Finding
 from lokr_weighting.studies.similarity import Similarity
 
@@ -122,6 +123,17 @@ def pictures(
                 damage_figure(ablation),
             ),
         ]
+        by_timestep = damage_by_bin_figure(ablation)
+        if by_timestep is not None:
+            inside = " ".join(rank.verdict for rank in ranks_inside(ablation))
+            picture = Picture(
+                "damage_by_timestep",
+                "At which timesteps blocks are missed",
+                "What skipping each block costs at each timestep, beside its distances there, all "
+                f"on the ablation's own samples. {inside}",
+                by_timestep,
+            )
+            drawn.append(picture)
     if adapter is not None:
         whose = "The plan's" if adapter.plan else "The adapter's"
         did = Picture(
