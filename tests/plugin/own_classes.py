@@ -20,6 +20,8 @@ KNOWN = (
     *(name for file in family_files() if file.simpletuner for name in file.checkpoints),
 )
 """The models whose modules' classes in SimpleTuner are known."""
+ELSEWHERE = {"UNet2DConditionModel": ("unet_flowmap", "FlowMapUNet2DConditionModel")}
+"""diffusers' class -> SimpleTuner's module and class, where they are not the family's own."""
 EMPTY = {"sana": ("norm_out", "norm_out.norm", ".cross_norm")}
 """A family -> names of norms without weights, which its two libraries have each in its own way."""
 
@@ -35,9 +37,10 @@ def main(file: Path) -> None:
             for each in family_files()
             if class_name in each.classes and each.simpletuner
         )
-        module = importlib.import_module(f"simpletuner.helpers.models.{family}.transformer")
+        place, own_name = ELSEWHERE.get(class_name, (f"{family}.transformer", class_name))
+        module = importlib.import_module(f"simpletuner.helpers.models.{place}")
         with torch.device("meta"):
-            model = skeleton_of(getattr(module, class_name).from_config(config))
+            model = skeleton_of(getattr(module, own_name).from_config(config))
         found[name] = {
             path: [each.class_name, {**each.arguments}] for path, each in model.named_modules()
         }
