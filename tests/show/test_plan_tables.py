@@ -69,7 +69,7 @@ def test_what_is_left_out_is_said_and_stands_in_no_figure() -> None:
     plan = make_plan(reference, "sd3.5-large", Recipe(critical=(3, 9)), blocks="3,4,image")
     assert (
         "Planned is a part of the model alone (--blocks 3,4,image). Left out and not adapted: 515 "
-        "of 529 modules: all of 36 of 38 blocks and those that only text tokens pass through."
+        "of 529 modules: 36 of 38 blocks and those that only text tokens pass through."
     ) in plan_remarks(plan)
     rows = block_rows(plan)
     assert [row[5] == "left out" for row in rows] == [i not in (3, 4) for i in range(38)]

@@ -142,7 +142,7 @@ def _left_out(plan: Plan) -> list[str]:
         return [f"{asked}It is the whole: nothing is left out."]
     without = []
     if plan.left_out:
-        without.append(f"all of {len(plan.left_out)} of {len(plan.blocks)} blocks")
+        without.append(f"{len(plan.left_out)} of {len(plan.blocks)} blocks")
     if plan.selected.stream is not None:
         other = "text" if plan.selected.stream == "image" else "image"
         without.append(f"those that only {other} tokens pass through")
