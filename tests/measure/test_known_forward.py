@@ -2,25 +2,34 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler, Flux2Pipeline, PixArtTransformer2DModel
 from torch import Tensor, nn
 
-from lokr_weighting import LokrWeightingError, Probe, Stop, calibrate
+from lokr_weighting import Calibration, LokrWeightingError, Probe, Stop, calibrate
 from lokr_weighting.data.encoding import Encoder
 from lokr_weighting.data.samples import noise_seed, stratified_timestep
-from lokr_weighting.measure.known_forward import KnownForward
-from lokr_weighting.measure.objectives import FlowMatching
+from lokr_weighting.measure.known_arguments import PACKED
+from lokr_weighting.measure.known_forward import FLOW, KnownForward
+from lokr_weighting.measure.objectives import objective_of
 from lokr_weighting.measure.one_step import OneStepCall
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import load_pipeline
-from lokr_weighting.models.table import model_calls
+from lokr_weighting.models.table import family_files, model_calls
+from tests.pipelines.parts import drawn
 from tests.tiny_models import model_and_inputs
 
-KINDS = ("sd3", "sd3.5-medium", "flux", "auraflow", "qwen-image", "sana", "lumina2")
+KINDS = (
+    *("sd3", "sd3.5-medium", "flux", "auraflow", "qwen-image", "sana", "lumina2"),
+    *("flux.2", "flux.2-klein", "chroma", "z-image", "cogview4", "hunyuan-video"),
+    *("pixart-sigma", "pixart-alpha", "sdxl", "sdxl-v", "sd1.5"),
+)
+SCHEDULED = ("pixart-sigma", "pixart-alpha", "sdxl", "sdxl-v", "sd1.5")
 CPU = torch.device("cpu")
 
 
@@ -39,23 +48,25 @@ def encoded(folder: Path) -> tuple[Any, dict[str, Tensor], Any]:
     return pipeline, batch, embeddings
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_distances_are_those_of_the_pipelines_own_call(
-    kind: str, pipelines: Callable[[str], Path]
-) -> None:
-    pipeline, batch, embeddings = encoded(pipelines(kind))
-    model = denoiser(pipeline)
-    assert type(model).__name__ in model_calls()
-    found = calibrate(model, [batch], stop=Stop(samples=20), bar=False)
-    call = OneStepCall(pipeline, Encoder(pipeline, CPU).call)
+def scheduler_of(pipeline: Any) -> dict[str, Any]:
+    """The argument that a model of a noise schedule needs."""
+    known = model_calls()[type(denoiser(pipeline)).__name__]
+    return {} if known.objective == FLOW else {"scheduler": pipeline.scheduler}
+
+
+def assert_as_the_pipeline(pipeline: Any, batch: dict[str, Any], embeddings: Any) -> None:
+    """The first samples are measured as the pipeline's own call runs them."""
+    model, given = denoiser(pipeline), scheduler_of(pipeline)
+    found = calibrate(model, [batch], stop=Stop(samples=20), bar=False, **given)
+    call, objective = OneStepCall(pipeline, Encoder(pipeline, CPU).call), objective_of(pipeline)
     clean = batch["latents"]
     with Probe(model) as probe, torch.no_grad():
         for number, record in enumerate(found.records[:3]):
             share = stratified_timestep(0, number, 10)
             assert record.timestep == share
             seed = torch.Generator().manual_seed(noise_seed(0, number))
-            noised = FlowMatching().noised(clean, torch.randn(clean.shape, generator=seed), share)
-            timesteps = FlowMatching().timesteps(torch.tensor([share]))
+            noised = objective.noised(clean, torch.randn(clean.shape, generator=seed), share)
+            timesteps = objective.timesteps(torch.tensor([share]))
             own = probe.measure(
                 lambda noised=noised, timesteps=timesteps: call(noised, timesteps, embeddings),
                 samples=[number],
@@ -67,15 +78,140 @@ def test_the_distances_are_those_of_the_pipelines_own_call(
             np.testing.assert_allclose(text, own.text[0][: len(text)], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_distances_are_those_of_the_pipelines_own_call(
+    kind: str, pipelines: Callable[[str], Path]
+) -> None:
+    pipeline, batch, embeddings = encoded(pipelines(kind))
+    assert (kind in SCHEDULED) == bool(scheduler_of(pipeline))
+    assert_as_the_pipeline(pipeline, batch, embeddings)
+
+
+def test_pixarts_largest_model_is_told_the_images_sizes(pipelines: Callable[[str], Path]) -> None:
+    pipeline, batch, embeddings = encoded(pipelines("pixart-alpha"))
+    config = {
+        **pipeline.transformer.config,
+        "sample_size": 128,
+        "use_additional_conditions": True,
+        # each of three sizes gets a third of the width
+        "num_attention_heads": 3,
+        "cross_attention_dim": 48,
+    }
+    pipeline.transformer = PixArtTransformer2DModel.from_config(config)
+    drawn(denoiser(pipeline))
+    assert_as_the_pipeline(pipeline, batch, embeddings)
+
+
+def test_sdxl_takes_a_batchs_own_sizes(pipelines: Callable[[str], Path]) -> None:
+    pipeline, batch, _ = encoded(pipelines("sdxl"))
+    own, cropped = ([[64.0, 128, 0, 0, 64, 128]], [[512.0, 640, 8, 16, 64, 128]])
+    lines = [
+        [each.line for each in calibrated(pipeline, batch | sizes).records]
+        for sizes in ({}, {"time_ids": torch.tensor(own)}, {"time_ids": torch.tensor(cropped)})
+    ]
+    assert lines[0] == lines[1] != lines[2]
+
+
+def test_captions_with_padding_and_a_mask_are_captions_of_their_own_length(
+    pipelines: Callable[[str], Path],
+) -> None:
+    pipeline, batch, _ = encoded(pipelines("z-image"))
+    (text,) = batch["prompt_embeds"]
+    padded = torch.cat([text, torch.ones(7, text.shape[1])])[None]
+    mask = torch.arange(len(text) + 7)[None] < len(text)
+    there = batch | {"prompt_embeds": padded, "prompt_attention_mask": mask}
+    lines = [[each.line for each in calibrated(pipeline, one).records] for one in (batch, there)]
+    assert lines[0] == lines[1]
+
+
+def test_latents_that_are_patches_already_are_taken_as_they_are() -> None:
+    config = SimpleNamespace(in_channels=128)
+    latents = torch.randn(2, 32, 8, 12)
+    patches = Flux2Pipeline._patchify_latents(latents)
+    tokens = [PACKED["patches of FLUX.2"](config, each) for each in (latents, patches)]
+    assert tokens[0].shape == (2, 24, 128)
+    assert tokens[0].equal(tokens[1])
+
+
+def calibrated(pipeline: Any, batch: dict[str, Any]) -> Calibration:
+    given = scheduler_of(pipeline)
+    return calibrate(denoiser(pipeline), [batch], stop=Stop(samples=20), bar=False, **given)
+
+
+@pytest.mark.parametrize(
+    ("config", "batch", "message"),
+    [
+        ({"in_channels": 9}, {}, "latents have 4 channels, the model takes 9"),
+        ({"addition_embed_type": "image"}, {}, "addition_embed_type = 'image' in the model's"),
+        (
+            {},
+            {"time_ids": torch.zeros(1, 5)},
+            "80 numbers of pooled text and sizes, a batch has 72",
+        ),
+    ],
+)
+def test_a_unet_that_takes_something_else_is_refused_by_name(
+    config: dict[str, Any],
+    batch: dict[str, Any],
+    message: str,
+    pipelines: Callable[[str], Path],
+) -> None:
+    pipeline, own, _ = encoded(pipelines("sdxl"))
+    pipeline.unet.register_to_config(**config)
+    with pytest.raises(LokrWeightingError, match=message):
+        calibrated(pipeline, own | batch)
+
+
+def test_a_model_of_a_noise_schedule_wants_its_scheduler_and_keeps_to_it(
+    pipelines: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pipeline, batch, _ = encoded(pipelines("sd1.5"))
+    stop = Stop(samples=20)
+    with pytest.raises(LokrWeightingError, match="UNet2DConditionModel is noised by a schedule"):
+        calibrate(pipeline.unet, [batch], stop=stop)
+    first = calibrate(pipeline.unet, [batch], stop=stop, scheduler=pipeline.scheduler)
+    other = DDPMScheduler(beta_end=0.012)
+    second = calibrate(pipeline.unet, [batch], stop=stop, scheduler=other, cache=tmp_path / "other")
+    assert first.records[0].line != second.records[0].line
+    with pytest.raises(LokrWeightingError, match="schedule"):
+        calibrate(
+            pipeline.unet,
+            [batch],
+            stop=stop,
+            scheduler=pipeline.scheduler,
+            cache=tmp_path / "other",
+        )
+
+
+def test_a_scheduler_that_would_do_nothing_is_refused() -> None:
+    with pytest.raises(LokrWeightingError, match="is noised by flow matching, whatever the sch"):
+        calibrate(sd3(), [], scheduler=DDPMScheduler())
+    with pytest.raises(LokrWeightingError, match="a forward of your own noises its batches itself"):
+        calibrate(sd3(), [], lambda *_: None, scheduler=DDPMScheduler())
+
+
+def test_a_row_noises_as_the_pipelines_of_its_family() -> None:
+    for file in family_files():
+        if file.model_call is not None:
+            own = {call.objective for call in file.pipelines.values()}
+            assert own == {file.model_call.objective}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sd3", "flux", "auraflow", "qwen-image", "sana", "lumina2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("sd3", "flux", "auraflow", "qwen-image", "sana", "lumina2"),
+        *("flux.2", "chroma", "z-image", "cogview4", "hunyuan-video", "pixart-sigma", "sdxl"),
+    ],
+)
 def test_it_runs_in_half_precision_with_batches_in_single(
     kind: str, pipelines: Callable[[str], Path]
 ) -> None:
     pipeline, batch, _ = encoded(pipelines(kind))
-    model = denoiser(pipeline)
-    single = calibrate(model, [batch], stop=Stop(samples=20)).heatmaps()
-    half = calibrate(model.to(torch.bfloat16), [batch], stop=Stop(samples=20)).heatmaps()
+    single = calibrated(pipeline, batch).heatmaps()
+    denoiser(pipeline).to(torch.bfloat16)
+    half = calibrated(pipeline, batch).heatmaps()
     np.testing.assert_allclose(half.image.mean(axis=0), single.image.mean(axis=0), atol=0.01)
 
 

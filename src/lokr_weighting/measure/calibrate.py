@@ -148,6 +148,7 @@ def calibrate(
     stop: Stop | None = None,
     seed: int = 0,
     text_mask: Callable[[Any], Tensor | None] | None = None,
+    scheduler: Any = None,
     similarity: bool = False,
     bar: bool = True,
     on_progress: Progress = lambda *_: None,
@@ -173,6 +174,8 @@ def calibrate(
         stop: when to stop.
         seed: decides the timesteps; what else is random in a forward of your own is yours.
         text_mask: gives a batch's real caption tokens, (batch, tokens) of bool.
+        scheduler: without a forward, the noise scheduler of a model that was trained on a noise
+            schedule (SDXL, Stable Diffusion 1.5, PixArt); its schedule counts, not how it samples.
         similarity: gather the similarity of every pair of blocks too.
         bar: show a progress bar, where standard error is a terminal or in a notebook.
         on_progress: told how it goes.
@@ -188,7 +191,12 @@ def calibrate(
         OutputError: the cache cannot be written.
     """
     recipe, stop = recipe or Recipe(), stop or Stop()
-    known = KnownForward(model) if forward is None else None
+    if forward is not None and scheduler is not None:
+        raise LokrWeightingError(
+            f"scheduler = {type(scheduler).__name__}: a forward of your own noises its batches "
+            "itself: leave one of the two out"
+        )
+    known = KnownForward(model, scheduler) if forward is None else None
     text_mask = text_mask or (known.text_mask if known else None)
 
     def run(batch: Any, timesteps: Tensor, numbers: range) -> None:
@@ -216,7 +224,7 @@ def calibrate(
                 "bins": recipe.bins,
                 "weights": module_fingerprint(model),
                 "batches": content_of(batches),
-                **({"forward": "the family's own"} if known else {}),
+                **(known.settings if known else {}),
                 **({} if data is None else {"data": data}),
             },
             recipe=recipe,

@@ -213,8 +213,8 @@ def model_calls() -> dict[str, ModelCall]:
     return {
         name: file.model_call
         for file in family_files()
-        for name in file.classes
         if file.model_call is not None
+        for name in file.model_call.classes or file.classes
     }
 
 
