@@ -37,6 +37,7 @@ def test_interrupted_it_says_how_to_resume(
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_gradients_are_added_to_a_calibration_and_planned_with(
     cli: Callable[..., Run], pipelines: Callable[[str], Path], images: Path, tmp_path: Path
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_configuration_is_never_left_without_its_plan(
     assert files_in(out) == whole
 
 
+@pytest.mark.slow
 def test_a_folder_deleted_meanwhile_is_one_line_and_exit_code_3(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def reference_gain(one: np.ndarray, other: np.ndarray, split: tuple[int, int, in
     return float(((best(one) * other).sum() + (best(other) * one).sum()) / 2)
 
 
+@pytest.mark.slow
 def test_every_split_of_every_linear_is_that_of_a_float64_reference(
     pipelines: Callable[[str], Path], images: Path
 ) -> None:

@@ -19,6 +19,7 @@ def test_started_without_train_py_it_says_how_it_is_started() -> None:
         assert 'accelerate_extra_args="-m lokr_weighting_simpletuner"' in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
@@ -39,4 +40,7 @@ def test_what_ends_it_early_is_one_line_with_its_exit_code(
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stderr) == (code, said)
+    assert run.returncode == code
+    # before it stands what torch warns of as it is imported
+    assert run.stderr.endswith(said)
+    assert "Traceback" not in run.stderr

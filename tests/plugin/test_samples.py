@@ -19,6 +19,7 @@ def test_images_are_drawn_as_often_as_training_comes_to_them(rooms: dict[str, An
         assert all(abs(number - expected) < 4 * expected**0.5 for number in numbers)
 
 
+@pytest.mark.slow
 def test_a_model_that_predicts_noise_is_noised_by_its_own_schedule(rooms: dict[str, Any]) -> None:
     found = rooms["noised"]
     # the whole timestep below, so that the record's bin is the one that was run
