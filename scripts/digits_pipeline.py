@@ -8,14 +8,14 @@ from diffusers import (
     StableDiffusion3Pipeline,
 )
 from digits_images import DIGIT_WORDS
-from tokenizers.pre_tokenizers import ByteLevel
+from parts import clip_tokenizer, pieces_of, start_as_identity, t5_tokenizer
 from transformers import (
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     T5Config,
     T5EncoderModel,
-    T5TokenizerFast,
+    T5Tokenizer,
 )
 
 CAPTION_LENGTH = 77
@@ -25,27 +25,13 @@ WORDS = ["a", "handwritten", *DIGIT_WORDS]
 
 
 def make_clip_tokenizer() -> CLIPTokenizer:
-    """Return a CLIP tokenizer that knows the captions' words and spells out all others."""
-    letters = sorted(ByteLevel.alphabet())
-    merges = []
-    for word in WORDS:
-        start, *rest = [*word[:-1], word[-1] + "</w>"]
-        for piece in rest:
-            if (start, piece) not in merges:
-                merges.append((start, piece))
-            start += piece
-    tokens = letters + [letter + "</w>" for letter in letters] + [a + b for a, b in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CAPTION_LENGTH)
+    """Return a CLIP tokenizer that knows the captions' words."""
+    return clip_tokenizer(map(pieces_of, WORDS), CAPTION_LENGTH)
 
 
-def make_t5_tokenizer() -> T5TokenizerFast:
-    """Return a T5 tokenizer that knows the captions' words and spells out all others."""
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-    vocabulary += [("▁" + word, -4.0) for word in WORDS]
-    vocabulary += [(chr(code), -8.0) for code in range(ord("!"), ord("~") + 1)]
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=CAPTION_LENGTH)
+def make_t5_tokenizer() -> T5Tokenizer:
+    """Return a T5 tokenizer that knows the captions' words."""
+    return t5_tokenizer(WORDS, CAPTION_LENGTH)
 
 
 def make_clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
@@ -72,7 +58,7 @@ def make_clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
     return encoder
 
 
-def make_t5_encoder(tokenizer: T5TokenizerFast) -> T5EncoderModel:
+def make_t5_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
     """Return a random T5 encoder."""
     config = T5Config(
         vocab_size=len(tokenizer),
@@ -119,12 +105,7 @@ def make_transformer() -> SD3Transformer2DModel:
         pos_embed_max_size=16,
         qk_norm="rms_norm",
     )
-    modulations = [transformer.norm_out.linear, transformer.proj_out]
-    for block in transformer.transformer_blocks:
-        modulations += [block.norm1.linear, block.norm1_context.linear]
-    for layer in modulations:
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)
+    start_as_identity(transformer)
     return transformer
 
 

@@ -28,6 +28,7 @@ from diffusers.training_utils import EMAModel
 from digits_images import DigitReader, caption, digit_images
 from digits_pipeline import CAPTION_LENGTH, make_pipeline
 from losses import Losses, Progress, cosine_with_warmup, write_losses
+from parts import save
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -196,9 +197,7 @@ def main() -> None:
     losses = {"autoencoder": train_autoencoder(pipeline.vae, pixels, AUTOENCODER_STEPS)}
     latents = encode_images(pipeline.vae, pixels)
     losses["transformer"] = train_transformer(pipeline, latents, torch.from_numpy(digits))
-    pipeline.save_pretrained(arguments.output)
-    for tokenizer in ("tokenizer", "tokenizer_2"):
-        pipeline.tokenizer.backend_tokenizer.model.save(str(arguments.output / tokenizer))
+    save(pipeline, arguments.output)
     write_losses(losses, report)
 
     reader = DigitReader(images, digits)

@@ -4,6 +4,10 @@ from typing import Any, get_args
 
 from lokr_weighting_simpletuner.settings import Settings, key_of
 
+SERVICES = "simpletuner.simpletuner_sdk.server.services"
+REGISTRY = f"{SERVICES}.field_registry.registry"
+"""The module that has SimpleTuner's registry."""
+
 
 def register_fields(registry: Any, *, page: bool = False) -> None:
     """Add the settings to SimpleTuner's field registry, from which it builds its parser and forms.

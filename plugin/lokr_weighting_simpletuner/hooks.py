@@ -4,7 +4,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from lokr_weighting_simpletuner.fields import register_fields
+from lokr_weighting_simpletuner.fields import REGISTRY, register_fields
 from lokr_weighting_simpletuner.imports import Hook
 from lokr_weighting_simpletuner.run import Run
 from lokr_weighting_simpletuner.versions import (
@@ -23,9 +23,7 @@ def hooks_of(run: Run) -> dict[str, Hook]:
     """
     check_version(simpletuner_version())
     hooks: dict[str, Hook] = {
-        "simpletuner.simpletuner_sdk.server.services.field_registry.registry": lambda module: (
-            register_fields(attribute(module, "field_registry"))
-        ),
+        REGISTRY: lambda module: register_fields(attribute(module, "field_registry")),
         "simpletuner.helpers.training.trainer": lambda module: _trainer(module, run),
         "simpletuner.helpers.training.save_hooks": lambda module: _save_hooks(module, run),
     }

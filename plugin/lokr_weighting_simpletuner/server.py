@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from lokr_weighting_simpletuner.fields import answered, register_fields
+from lokr_weighting_simpletuner.fields import REGISTRY, SERVICES, answered, register_fields
 from lokr_weighting_simpletuner.imports import Hook, after_import
 from lokr_weighting_simpletuner.versions import attribute, check_version, named, simpletuner_version
-
-SERVICES = "simpletuner.simpletuner_sdk.server.services"
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -27,9 +25,7 @@ def serve(arguments: Sequence[str]) -> int:
     """
     check_version(simpletuner_version())
     hooks: dict[str, Hook] = {
-        f"{SERVICES}.field_registry.registry": lambda module: register_fields(
-            attribute(module, "field_registry"), page=True
-        ),
+        REGISTRY: lambda module: register_fields(attribute(module, "field_registry"), page=True),
         f"{SERVICES}.training_service": _forms,
     }
     after_import({name: named(hook) for name, hook in hooks.items()})

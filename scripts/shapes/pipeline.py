@@ -11,8 +11,8 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
+from parts import clip_tokenizer, pieces_of, save, start_as_identity, t5_tokenizer
 from shapes_images import IMAGE_SIZE, WORDS
-from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import (
     CLIPTextConfig,
@@ -35,7 +35,7 @@ def merging_order() -> list[list[str]]:
     Merges are made in their order. So a word comes before all that begin as it goes on, as "top"
     does inside "bottom".
     """
-    words = {word: [*word[:-1], word[-1] + "</w>"] for word in WORDS}
+    words = {word: pieces_of(word) for word in WORDS}
     order = TopologicalSorter(
         {
             word: [
@@ -50,27 +50,13 @@ def merging_order() -> list[list[str]]:
 
 
 def make_clip_tokenizer() -> CLIPTokenizer:
-    """Return a CLIP tokenizer that knows the captions' words and spells out all others."""
-    letters = sorted(ByteLevel.alphabet())
-    merges = []
-    for start, *rest in merging_order():
-        for piece in rest:
-            if (start, piece) not in merges:
-                merges.append((start, piece))
-            start += piece
-    tokens = letters + [letter + "</w>" for letter in letters]
-    tokens += dict.fromkeys(a + b for a, b in merges)
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CAPTION_LENGTH)
+    """Return a CLIP tokenizer that knows the captions' words."""
+    return clip_tokenizer(merging_order(), CAPTION_LENGTH)
 
 
 def make_t5_tokenizer() -> T5Tokenizer:
-    """Return a T5 tokenizer that knows the captions' words and spells out all others."""
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-    vocabulary += [("▁" + word, -4.0) for word in WORDS]
-    vocabulary += [(chr(code), -8.0) for code in range(ord("!"), ord("~") + 1)]
-    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=CAPTION_LENGTH)
+    """Return a T5 tokenizer that knows the captions' words."""
+    return t5_tokenizer(WORDS, CAPTION_LENGTH)
 
 
 def freeze(encoder: nn.Module) -> None:
@@ -166,12 +152,7 @@ def make_transformer() -> SD3Transformer2DModel:
         pos_embed_max_size=16,
         qk_norm="rms_norm",
     )
-    modulations = [transformer.norm_out.linear, transformer.proj_out]
-    for block in transformer.transformer_blocks:
-        modulations += [block.norm1.linear, block.norm1_context.linear]
-    for layer in modulations:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    start_as_identity(transformer)
     return transformer
 
 
@@ -195,6 +176,4 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     """Write the diffusers folder, its transformer and autoencoder in bfloat16."""
     pipeline.transformer.to(torch.bfloat16)
     pipeline.vae.to(torch.bfloat16)
-    pipeline.save_pretrained(folder)
-    for tokenizer in ("tokenizer", "tokenizer_2"):
-        pipeline.tokenizer.backend_tokenizer.model.save(str(folder / tokenizer))
+    save(pipeline, folder)

@@ -11,6 +11,7 @@ from lokr_weighting.data.folder import find_images
 from lokr_weighting.measure.batched import BatchedForward, Inputs
 from lokr_weighting.measure.forward import PipelineForward
 from lokr_weighting.models.loading import load_pipeline
+from tests.measure.alone import losses_alone
 from tests.tiny_pipelines import KINDS
 
 
@@ -24,10 +25,7 @@ def test_a_batchs_losses_are_those_of_its_samples_alone(
     source = SampleEncoder(encoder, find_images(images), 64, buckets=buckets)
     samples = [source.draw(0, index, 10) for index in range(6)]
     alone = PipelineForward(encoder)
-    expected = [
-        float(alone.loss(each, (each.image, each.crop), source.caption_of(each)))
-        for each in samples
-    ]
+    expected = losses_alone(alone, source, samples)
     forward = BatchedForward(pipeline, torch.device("cpu"))
     batch = [
         Inputs(

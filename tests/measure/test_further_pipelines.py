@@ -18,6 +18,7 @@ from lokr_weighting.measure.stop import Stop
 from lokr_weighting.models.denoiser import denoiser
 from lokr_weighting.models.loading import load_pipeline
 from tests.inputs import job, records_in
+from tests.measure.alone import losses_alone
 from tests.pipelines.build import FURTHER, WHOLE
 from tests.pipelines.intended import INTENDED
 
@@ -86,10 +87,7 @@ def test_several_samples_at_once_have_the_losses_that_they_have_alone(
     samples = [source.draw(0, index, 10) for index in range(5)]
     encoder.free()
     alone, calls = PipelineForward(encoder), []
-    expected = [
-        float(alone.loss(each, (each.image, each.crop), source.caption_of(each)))
-        for each in samples
-    ]
+    expected = losses_alone(alone, source, samples)
     handle = watched(denoiser(pipeline), calls)
     losses = BatchedForward(pipeline, CPU).losses([inputs_of(source, each) for each in samples])
     handle.remove()

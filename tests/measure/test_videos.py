@@ -20,6 +20,7 @@ from lokr_weighting.models.denoiser import denoiser
 from tests.conftest import Run
 from tests.data.test_folder import picture
 from tests.inputs import job, records_in
+from tests.measure.alone import losses_alone
 from tests.measure.test_further_pipelines import CPU, Encoder, load_pipeline, watched
 from tests.pipelines.parts import MEAN, STD
 from tests.videos import video
@@ -97,10 +98,7 @@ def test_videos_of_one_length_at_once_have_the_losses_that_they_have_alone(
     samples = [source.draw(0, index, 10) for index in range(6)]
     encoder.free()
     alone = PipelineForward(encoder)
-    expected = [
-        float(alone.loss(each, (each.image, each.crop), source.caption_of(each)))
-        for each in samples
-    ]
+    expected = losses_alone(alone, source, samples)
     losses = BatchedForward(pipeline, CPU).losses([inputs_of(source, each) for each in samples])
     assert losses.tolist() == pytest.approx(expected, rel=1e-4)
 

@@ -30,6 +30,12 @@ class BrokenImage(ValueError):  # noqa: N818  it says what the image is, not tha
     """An image that cannot be decoded; its message is the reason."""
 
 
+def broken_by(error: Exception) -> BrokenImage:
+    """What a decoder's error says of the file."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return BrokenImage(text or type(error).__name__)
+
+
 def open_image(path: Path) -> Image.Image:
     """Decode an image to 8-bit RGB: the first frame, turned upright, transparency over white.
 
@@ -61,8 +67,7 @@ def open_image(path: Path) -> Image.Image:
         raise
     # a damaged file makes pillow's decoders raise nearly anything: OSError, SyntaxError, KeyError
     except Exception as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BrokenImage(text or type(error).__name__) from error
+        raise broken_by(error) from error
 
 
 def crop_size(

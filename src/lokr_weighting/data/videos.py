@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lokr_weighting.data.images import BrokenImage
+from lokr_weighting.data.images import BrokenImage, broken_by
 from lokr_weighting.errors import LokrWeightingError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
@@ -93,8 +93,7 @@ def first_frames(path: Path, most: int) -> Iterator[Image.Image]:
         raise
     # a damaged file makes the decoders raise nearly anything
     except Exception as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BrokenImage(text or type(error).__name__) from error
+        raise broken_by(error) from error
 
 
 def _check(width: int, height: int) -> None:

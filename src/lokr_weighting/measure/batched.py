@@ -82,7 +82,9 @@ class BatchedForward:
     def _losses(self, batch: Sequence[Inputs]) -> Tensor:
         times = torch.tensor([each.sample.timestep for each in batch], device=self.device)
         clean = torch.cat([each.clean for each in batch]).to(self.device)
-        noise = torch.cat([noise_of(each.sample, each.clean) for each in batch]).to(self.device)
+        noise = torch.cat([noise_of(each.sample.noise_seed, each.clean) for each in batch]).to(
+            self.device
+        )
         embeddings = {
             name: moved(self._joined(name, [each.embeddings[name] for each in batch]), self.device)
             for name in batch[0].embeddings

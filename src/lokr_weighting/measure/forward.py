@@ -59,7 +59,7 @@ class PipelineForward:
             # one step from t to 0 takes t times the predicted velocity away
             missed = (denoised - self._predicted(clean)).float() / share
         else:
-            target = self.objective.target(clean, noise_of(sample, clean), share)
+            target = self.objective.target(clean, noise_of(sample.noise_seed, clean), share)
             missed = step.prediction.float() - self._predicted(target).float()
         return missed.square().mean()
 
@@ -67,7 +67,7 @@ class PipelineForward:
     def _step(self, sample: Sample, latents_key: Any, caption: str) -> Step:
         """What the model makes of a sample's latents with noise."""
         clean, device = self.encoder.latents[latents_key], self.encoder.device
-        noised = self.objective.noised(clean, noise_of(sample, clean), sample.timestep)
+        noised = self.objective.noised(clean, noise_of(sample.noise_seed, clean), sample.timestep)
         return self._run(
             noised.to(device),
             self.objective.timesteps(torch.tensor([sample.timestep])),
@@ -78,7 +78,7 @@ class PipelineForward:
         return self._run.predicted(latents).to(self.encoder.device)
 
 
-def noise_of(sample: Sample, clean: Tensor) -> Tensor:
-    """A sample's noise, in the shape and dtype of its latents: the same every time."""
-    generator = torch.Generator().manual_seed(sample.noise_seed)
+def noise_of(seed: int, clean: Tensor) -> Tensor:
+    """A sample's noise, in the shape and dtype of its latents: the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(clean.shape, generator=generator).to(clean.dtype)

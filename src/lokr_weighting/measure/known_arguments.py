@@ -9,6 +9,7 @@ from diffusers import FluxPipeline
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.measure.packings import frames, same
 
 OWN = "give forward(model, batch, timesteps), which noises the batch and runs the model"
 MASKS = ("prompt_attention_mask", "encoder_attention_mask", "text_mask")
@@ -43,10 +44,6 @@ class Run:
     def place(self) -> dict[str, Any]:
         """Where tensors of the latents' kind are made."""
         return {"device": self.latents.device, "dtype": self.latents.dtype}
-
-
-def _same(_config: Any, latents: Tensor) -> Tensor:
-    return latents
 
 
 def _patches(_config: Any, latents: Tensor) -> Tensor:
@@ -105,14 +102,9 @@ def _mask_of_all(run: Run) -> dict[str, Any]:
     return {"attention_mask": torch.cat([mask, mask.new_ones(len(mask), tokens)], dim=1)}
 
 
-def _frames(_config: Any, latents: Tensor) -> Tensor:
-    """An image is a video of one frame."""
-    return latents if latents.ndim == 5 else latents[:, :, None]
-
-
 def _list_of_frames(config: Any, latents: Tensor) -> list[Tensor]:
     """Z-Image's: each sample's (channels, 1, height, width)."""
-    return [*_frames(config, latents).unbind()]
+    return [*frames(config, latents).unbind()]
 
 
 def _captions(run: Run) -> dict[str, Any]:
@@ -182,10 +174,10 @@ def _thousandfold_guidance(run: Run) -> dict[str, Any]:
 
 
 PACKED: Mapping[str, Callable[[Any, Tensor], Any]] = {
-    "image": _same,
+    "image": same,
     "patches": _patches,
     "patches of FLUX.2": _flux2_tokens,
-    "frames": _frames,
+    "frames": frames,
     "list of frames": _list_of_frames,
 }
 """What a row's `latents` names: what becomes of (batch, channels, height, width)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lokr_weighting.data.padding import token_mask
 from lokr_weighting.digests import short_digest
 from lokr_weighting.errors import LokrWeightingError
+from lokr_weighting.measure.forward import noise_of
 from lokr_weighting.measure.known_arguments import GIVEN, OWN, PACKED, Run
 from lokr_weighting.measure.objectives import OBJECTIVES, NoiseSchedule
 from lokr_weighting.models.identity import sampled_parts
@@ -92,7 +93,7 @@ class KnownForward:
                 f"a batch's {LATENTS} have the shape {list(clean.shape)}; (batch, channels, "
                 f"height, width) is wanted; or {OWN}"
             )
-        noise = torch.stack([_noise(clean[0], seed) for seed in noise_seeds]).to(clean)
+        noise = torch.stack([noise_of(seed, clean[0]) for seed in noise_seeds]).to(clean)
         noised = self.objective.noised(clean, noise, timesteps)
         call = self.call
         arguments: dict[str, Any] = {
@@ -163,11 +164,6 @@ class KnownForward:
         if self.call.scale is not None:
             counted = counted * self.config[self.call.scale]
         return counted
-
-
-def _noise(like: Tensor, seed: int) -> Tensor:
-    """A sample's noise: the same on every device."""
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _name_in(batch: Any, names: Sequence[str]) -> str | None:

@@ -21,7 +21,8 @@ class Packing:
     predicted: Callable[[Any, Tensor], Tensor]
 
 
-def _same(_pipeline: Any, latents: Tensor) -> Tensor:
+def same(_of: Any, latents: Tensor) -> Tensor:
+    """Latents as they are, of whatever pipeline or configuration."""
     return latents
 
 
@@ -38,7 +39,7 @@ def _flux2_tokens(pipeline: Any, latents: Tensor) -> Tensor:
 
 
 def _last(pipeline: Any, latents: Tensor) -> Tensor:
-    return _frames(pipeline, latents).movedim(1, -1)
+    return frames(pipeline, latents).movedim(1, -1)
 
 
 def _last_with_conditions(pipeline: Any, latents: Tensor) -> Tensor:
@@ -49,19 +50,19 @@ def _last_with_conditions(pipeline: Any, latents: Tensor) -> Tensor:
     return torch.cat([alone, torch.zeros_like(alone), torch.zeros_like(alone[..., :1])], dim=-1)
 
 
-def _frames(_pipeline: Any, latents: Tensor) -> Tensor:
-    # an image is a video of one frame
+def frames(_of: Any, latents: Tensor) -> Tensor:
+    """Latents of videos, of whatever pipeline or configuration: an image is one frame."""
     return latents if latents.ndim == 5 else latents[:, :, None]
 
 
 def _frame_tokens(pipeline: Any, latents: Tensor) -> Tensor:
     sides = pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
-    return pipeline._pack_latents(_frames(pipeline, latents), *sides)
+    return pipeline._pack_latents(frames(pipeline, latents), *sides)
 
 
 PACKINGS: Mapping[str, Packing] = {
     # (batch, channels, height, width)
-    "image": Packing(_same, _same),
+    "image": Packing(same, same),
     # (batch, height / 2 * width / 2, 4 * channels)
     "patches": Packing(_patches, _patches),
     # patches as channels; the pipeline makes tokens of them
@@ -71,5 +72,5 @@ PACKINGS: Mapping[str, Packing] = {
     # Kandinsky 5's, (batch, frames, height, width, channels)
     "channels last": Packing(_last_with_conditions, _last),
     # (batch, channels, frames, height, width)
-    "frames": Packing(_frames, _frames),
+    "frames": Packing(frames, frames),
 }

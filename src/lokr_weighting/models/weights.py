@@ -29,16 +29,12 @@ class Weights:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._opened = ExitStack()
         self._files: dict[str, Any] = {}
-        for path in [] if folder is None else _files(folder):
-            try:
-                file = self._opened.enter_context(safe_open(path, framework="pt"))
-            # besides its own error the library raises the system's
-            except Exception as error:
-                self._opened.close()
-                raise LokrWeightingError(f"{path}: is no safetensors file: {error}") from None
-            self._files |= dict.fromkeys(file.keys(), file)
+        with ExitStack() as opened:
+            for path in [] if folder is None else _files(folder):
+                file = open_tensors(path, opened)
+                self._files |= dict.fromkeys(file.keys(), file)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +61,23 @@ class Weights:
         if weight.element_size() < 2:
             weight = weight.float()  # of 8 bits there are no sums
         return float(torch.linalg.vector_norm(weight, dtype=torch.float64))
+
+
+def open_tensors(path: Path, opened: ExitStack) -> Any:
+    """Open a safetensors file, of which only what is asked for is read.
+
+    Args:
+        path: the file.
+        opened: closes it.
+
+    Raises:
+        LokrWeightingError: it is none, or cannot be read.
+    """
+    try:
+        return opened.enter_context(safe_open(path, framework="pt"))
+    # besides its own error the library raises the system's
+    except Exception as error:
+        raise LokrWeightingError(f"{path}: is no safetensors file: {error}") from None
 
 
 def weights_folder(model: str) -> Path | None:

@@ -1,5 +1,6 @@
 """Sizes: what each factor becomes in a model, and what that costs, before anything is measured."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,9 +109,6 @@ def _sizes_of(members: Sequence[BlockLinear]) -> ShapeSizes:
 
 
 def _labels(linears: Sequence[BlockLinear], factor: int) -> tuple[str, ...]:
-    counts: dict[str, int] = {}
-    for linear in linears:
-        size = linear.out_features, linear.in_features
-        label = split_of(*size, capped(factor, *size)).label
-        counts[label] = counts.get(label, 0) + 1
-    return tuple(sorted(counts, key=lambda label: -counts[label]))
+    sizes = [(linear.out_features, linear.in_features) for linear in linears]
+    counts = Counter(split_of(*size, capped(factor, *size)).label for size in sizes)
+    return tuple(label for label, _ in counts.most_common())

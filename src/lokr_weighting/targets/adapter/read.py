@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import safe_open
 from torch import Tensor
 
 from lokr_weighting.errors import LokrWeightingError
 from lokr_weighting.models.skeleton import Skeleton
+from lokr_weighting.models.weights import open_tensors
 from lokr_weighting.targets.adapter.change import Change, change_of_lokr, change_of_lora
 from lokr_weighting.targets.adapter.configuration import Configuration, configuration_in_header
 from lokr_weighting.targets.adapter.places import TEXT_ENCODERS, Place, Places
@@ -103,12 +103,8 @@ class Adapter:
 
     def _add(self, path: Path, configuration: Configuration | None, opened: ExitStack) -> None:
         """Find a file's modules."""
-        try:
-            file = opened.enter_context(safe_open(path, framework="pt"))
-            keys, metadata = list(file.keys()), file.metadata() or {}
-        # besides its own error the library raises the system's
-        except Exception as error:
-            raise LokrWeightingError(f"{path}: is no safetensors file: {error}") from None
+        file = open_tensors(path, opened)
+        keys, metadata = list(file.keys()), file.metadata() or {}
         if not keys:
             raise LokrWeightingError(f"{path}: holds no tensors, so no adapter")
         configuration = configuration or configuration_in_header(metadata, path)

@@ -20,6 +20,8 @@ SETTINGS = "kohya_lora.toml"
 PREFIX = "lora_unet_"
 BLOCKS = ("DoubleStreamBlock", "SingleStreamBlock")
 """The classes whose Linears it adapts."""
+REST_DIM = 4
+"""`network_dim`: the rank of what no pattern names."""
 REST = "^lora_=0"
 """Without it, what no pattern names would get `network_dim`."""
 
@@ -34,7 +36,7 @@ def lora_settings(plan: Plan) -> dict[str, object]:
     dims = [f"^{PREFIX}{name.replace('.', '_')}$={rank}" for name, rank in ranks(plan).items()]
     return {
         "network_module": "networks.lora_flux",
-        "network_dim": 4,
+        "network_dim": REST_DIM,
         "network_alpha": 0,
         "network_train_unet_only": True,
         "network_args": [f"network_reg_dims={','.join([*dims, REST])}"],
@@ -87,7 +89,7 @@ def ranks_found(model: Skeleton, settings: Mapping[str, object]) -> dict[str, in
     }
     for name in inside:
         key = PREFIX + name.replace(".", "_")
-        rank = next((int(rank) for each, rank in patterns if re.search(each, key)), 4)
+        rank = next((int(rank) for each, rank in patterns if re.search(each, key)), REST_DIM)
         if rank:
             found[name] = rank
     return found
